@@ -1,0 +1,108 @@
+"""Logging: the package's logger, what users may pass as ``logger``, and the masking of secrets.
+
+A library prints nothing unasked: ``aquests`` is a name in the standard ``logging`` tree with a
+NullHandler, and everything else is the user's choice. Nothing is logged per request.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any, Final, Protocol, TypeGuard
+
+from ..errors import RequestError
+
+MASK: Final = "***"
+
+_NAMES = r"(?:proxy-)?authorization|(?:set-)?cookie"
+
+# What stands between :// and the last @ before the path. Anchored at ://, of which no two can
+# share a character run: linear, whatever the text.
+_USERINFO = re.compile(r'(?<=://)[^\s/?#<>"]*@')
+
+# "Authorization": "Basic …" and (b'cookie', b'a=b'), as repr() and JSON show pairs.
+_QUOTED = re.compile(rf"""((['"])(?:{_NAMES})\2\s*[:,]\s*b?)(['"])(?:\\.|(?!\3).)*\3""", re.IGNORECASE | re.DOTALL)
+
+# A header line, up to its end; the end may be an escaped one when bytes were logged by repr().
+_LINE = re.compile(rf"({_NAMES})([ \t]*:[ \t]*)(?:(?!\\r|\\n)[^\r\n])+", re.IGNORECASE)
+
+
+def redact(text: str) -> str:
+    """``text`` with its secrets masked: the user part of URLs, values of Authorization and Cookie headers.
+
+    Knows header lines and the way ``repr()`` and JSON show headers; ``Proxy-Authorization`` and
+    ``Set-Cookie`` too. When in doubt it masks too much: a header line is masked up to its end.
+    """
+    text = _USERINFO.sub(MASK + "@", text)
+    text = _QUOTED.sub(rf"\1\3{MASK}\3", text)
+    return _LINE.sub(rf"\1\2{MASK}", text)
+
+
+class RedactingFormatter(logging.Formatter):
+    """A formatter whose lines, tracebacks included, went through :func:`redact`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+def get_logger() -> logging.Logger:
+    """The logger named ``aquests``; silent until somebody gives it, or the root logger, a handler."""
+    logger = logging.getLogger("aquests")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+    return logger
+
+
+class SimpleLogger(Protocol):
+    """The small logger of old aquests programs."""
+
+    def log(self, msg: str, type: str = "info") -> object:
+        """Write one line; ``type`` is ``debug``, ``info``, ``warn``, ``error`` or ``fatal``."""
+
+    def trace(self) -> object:
+        """Write the traceback of the exception being handled."""
+
+
+AnyLogger = logging.Logger | logging.LoggerAdapter[Any]
+
+
+def as_logger(candidate: object) -> AnyLogger:
+    """Turn what a user passed as ``logger`` into something with ``.info .warning .error .exception``.
+
+    Takes any ``logging.Logger`` or ``LoggerAdapter`` (returned as it is), an object with
+    ``log(msg, type)`` and ``trace()``, and None for the package's own logger. Raises RequestError
+    for anything else: a bare callable too, since ``configure(10, callback)`` is an easy slip.
+    """
+    if candidate is None:
+        return get_logger()
+    if isinstance(candidate, (logging.Logger, logging.LoggerAdapter)):
+        return candidate
+    if _is_simple(candidate):
+        logger = logging.Logger("aquests.simple", logging.DEBUG)  # not in the tree: no other handler sees it
+        logger.addHandler(_SimpleHandler(candidate))
+        return logger
+    raise RequestError(
+        f"logger must be a logging.Logger or an object with log(msg, type) and trace(), not {type(candidate).__name__}"
+    )
+
+
+def _is_simple(candidate: object) -> TypeGuard[SimpleLogger]:
+    return callable(getattr(candidate, "log", None)) and callable(getattr(candidate, "trace", None))
+
+
+class _SimpleHandler(logging.Handler):
+    """Hands records to a :class:`SimpleLogger`."""
+
+    _TYPES = {"WARNING": "warn", "CRITICAL": "fatal"}
+
+    def __init__(self, target: SimpleLogger):
+        super().__init__()
+        self._target = target
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._target.log(record.getMessage(), self._TYPES.get(record.levelname, record.levelname.lower()))
+            if record.exc_info:
+                self._target.trace()
+        except Exception:  # the contract of logging.Handler.emit: a broken logger never breaks the program
+            self.handleError(record)
