@@ -1,0 +1,148 @@
+"""Endpoints: one object per distinct place, with all that is decided once for it.
+
+What a line to the place is made with: scheme, host, port or unix path, and the options a request
+may give against the defaults of the run (``proxy``, ``verify``, ``ca``, ``cert``). Beside that it
+holds what the engine keeps per place: the requests that wait for it and the lines that have room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from .protocols import SCHEMES, Scheme
+from .url import Url, host_header
+
+if TYPE_CHECKING:
+    from .seam import Line, MakeWire
+
+LINE_OPTIONS: Final = frozenset(("proxy", "verify", "ca", "cert", "unix", "trust_env"))
+"""Options of a request that another line is needed for."""
+MAX_IDLE_ENDPOINTS: Final = 4096
+"""Places nobody asks for now; beyond that the table is swept."""
+
+_numbers = count()
+
+
+class Waiting(Protocol):
+    """The requests of one endpoint that wait, in the order of the queue."""
+
+    def append(self, item: Any, /) -> None: ...
+
+    def appendleft(self, item: Any, /) -> None: ...
+
+    def popleft(self) -> Any: ...
+
+    def key(self) -> float: ...
+
+    def __len__(self) -> int: ...
+
+
+class Endpoint:
+    """One place. ``label`` is ``host:port`` for messages, ``origin`` the (scheme, host, port) of RFC 6454."""
+
+    __slots__ = (
+        "_makers",
+        "host",
+        "host_header",
+        "label",
+        "lane",
+        "lines",
+        "listed",
+        "number",
+        "options",
+        "origin",
+        "port",
+        "roomy",
+        "scheme",
+        "spec",
+        "unix",
+        "version",
+        "waiting",
+        "yields_data",
+    )
+
+    def __init__(self, scheme: str, host: str, port: int, unix: str | None, options: Mapping[str, Any], waiting: Waiting):
+        spec = SCHEMES[scheme]
+        self.scheme = scheme
+        self.spec: Scheme = spec
+        self.host = host
+        self.port = port
+        self.unix = unix
+        self.options = options
+        self.label = unix or f"{f'[{host}]' if ':' in host else host}:{port}"
+        self.host_header = host_header("http", "localhost", 80) if unix else host_header(scheme, host, port)
+        self.origin = (scheme, unix or host, port)
+        self.lane = spec.lane
+        self.version = spec.version
+        self.yields_data = spec.yields_data
+        self.waiting = waiting
+        self.listed = 0
+        """How often the queue's order holds this endpoint."""
+        self.roomy: dict[Line, None] = {}
+        """Lines that could take more, longest known first."""
+        self.lines = 0
+        """Lines open or being made."""
+        self.number = next(_numbers)
+        self._makers: dict[tuple[Any, ...], MakeWire] = {}
+
+    def make_wire(self, prefix: str = "", extra: tuple[tuple[str, str], ...] = ()) -> MakeWire:
+        """What makes the wires of lines to here; prepared once for each way to go.
+
+        ``prefix`` and ``extra`` headers are for a proxy that forwards (the absolute form).
+        """
+        key = (prefix, extra)
+        make = self._makers.get(key)
+        if make is None:
+            make = self._makers[key] = self.spec.load().lines(self, prefix, extra)
+        return make
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.scheme} {self.label}>"
+
+
+class Endpoints:
+    """The table of places, so that equal places are one object.
+
+    ``known`` maps the text ahead of the path (``"http://host:8080"``) to its endpoint: the fast way.
+    """
+
+    def __init__(self, make_waiting: Callable[[], Waiting]):
+        self.make_waiting = make_waiting
+        self.known: dict[str, Endpoint] = {}
+        self._table: dict[tuple[Any, ...], Endpoint] = {}
+        self._sweep_at = MAX_IDLE_ENDPOINTS
+
+    def find(self, url: Url, options: Mapping[str, Any] | None = None) -> Endpoint:
+        """The endpoint of a split URL, with the line options of a request."""
+        given = {name: options[name] for name in LINE_OPTIONS & options.keys()} if options else {}
+        unix = given.pop("unix", None) or url.unix
+        key = (url.scheme, url.host, url.port, unix, *sorted((name, _hashable(value)) for name, value in given.items()))
+        endpoint = self._table.get(key)
+        if endpoint is None:
+            if len(self._table) >= self._sweep_at:
+                self._sweep()
+            endpoint = Endpoint(url.scheme, url.host, url.port, unix, given, self.make_waiting())
+            self._table[key] = endpoint
+        return endpoint
+
+    def remember(self, text: str, endpoint: Endpoint) -> None:
+        """Make ``text`` (all ahead of the path) a fast way to ``endpoint``."""
+        if len(self.known) >= MAX_IDLE_ENDPOINTS:
+            self.known.clear()
+        self.known[text] = endpoint
+
+    def __iter__(self) -> Any:
+        return iter(tuple(self._table.values()))
+
+    def _sweep(self) -> None:
+        """Forget places where nothing waits and no line stands: a crawl meets millions of hosts."""
+        self.known.clear()
+        used = {key: place for key, place in self._table.items() if place.lines or place.waiting or place.listed}
+        self._table = used
+        self._sweep_at = max(MAX_IDLE_ENDPOINTS, 2 * len(used))
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,146 @@
+"""The error tree: every fault has exactly one type, and every type one status code.
+
+A fault of the caller (``RequestError``) raises where the request is queued. Every other
+fault reaches the callback as ``response.error`` and names itself in ``response.status_code``
+(700 and above, so that it never collides with a code a server can send).
+
+Each error says where it happened (``endpoint``), in which ``phase`` and ``after`` how many
+seconds, and chains the foreign exception it translates. No error text ever holds a secret:
+whoever builds a message puts hosts and ports into it, never URLs with credentials.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+REASONS: Final[dict[int, str]] = {
+    700: "Connection Closed",
+    701: "Exception",
+    702: "Timeout",
+    704: "Name Not Found",
+    711: "Redirect Error",
+    713: "TLS Failure",
+    714: "Connection Failure",
+    715: "Malformed Answer",
+    719: "Answer Too Large",
+    720: "HTTP/2 Connection Closed",
+    721: "HTTP/2 Stream Reset",
+}
+"""What ``response.reason`` says for each ``response.status_code`` of a failed line."""
+
+
+class AquestsError(Exception):
+    """Root of the tree.
+
+    ``code`` is the ``response.status_code`` this fault is answered with; ``phase`` one of
+    ``"queue"``, ``"resolve"``, ``"connect"``, ``"tunnel"``, ``"tls"``, ``"send"``, ``"answer"``,
+    ``"idle"``, ``"total"`` or ``""``; ``endpoint`` is ``"host:port"``; ``after`` is in seconds.
+    """
+
+    code = 701
+
+    def __init__(self, message: str, *, phase: str = "", endpoint: str = "", after: float = 0.0):
+        super().__init__(message)
+        self.message = message
+        self.phase = phase
+        self.endpoint = endpoint
+        self.after = after
+
+    def __str__(self) -> str:
+        return f"{self.message}, {self.endpoint}" if self.endpoint else self.message
+
+
+class RequestError(AquestsError, ValueError):
+    """The request cannot be made at all: bad URL, unknown scheme, unencodable body, bad option."""
+
+
+class TransportError(AquestsError):
+    """The line could not be made, or broke."""
+
+    code = 700
+
+
+class ResolveError(TransportError):
+    """The host name has no address, or could not be looked up."""
+
+    code = 704
+
+
+class ConnectError(TransportError):
+    """No address accepted the connection, or a proxy refused it."""
+
+    code = 714
+
+
+class TlsError(TransportError):
+    """The TLS handshake failed, or the certificate was not accepted."""
+
+    code = 713
+
+
+class ReadError(TransportError):
+    """The operating system reported an error while receiving (for instance a reset)."""
+
+
+class WriteError(TransportError):
+    """The operating system reported an error while sending."""
+
+
+class PeerClosed(TransportError):
+    """The peer closed the line before the answer was complete."""
+
+
+class TimedOut(AquestsError, TimeoutError):
+    """A phase took longer than its ``timeout``, or all attempts longer than ``deadline``."""
+
+    code = 702
+
+
+class ProtocolError(AquestsError):
+    """The peer broke the rules of the protocol. ``first`` holds the first offending bytes."""
+
+    code = 715
+
+    def __init__(self, message: str, *, first: bytes = b"", phase: str = "answer", endpoint: str = "", after: float = 0.0):
+        super().__init__(message, phase=phase, endpoint=endpoint, after=after)
+        self.first = first
+
+
+class TooLarge(AquestsError):
+    """The answer is over a limit: head, body, decompressed body, compression ratio."""
+
+    code = 719
+
+
+class ConnectionEnded(AquestsError):
+    """The peer, or we, ended a multiplexed connection (HTTP/2 GOAWAY, connection error)."""
+
+    code = 720
+
+
+class StreamReset(AquestsError):
+    """The peer reset this stream; the others on the line go on (HTTP/2 RST_STREAM)."""
+
+    code = 721
+
+
+class RedirectError(AquestsError):
+    """The redirect cannot be followed: no or bad Location, forbidden scheme, body gone."""
+
+    code = 711
+
+
+class TooManyRedirects(RedirectError):
+    """More hops than ``max_redirects``, or a loop."""
+
+
+class TooManyRetries(AquestsError):
+    """Every attempt failed; ``__cause__`` is the last failure."""
+
+
+class Cancelled(AquestsError):
+    """The run was stopped before the answer came."""
+
+
+class StatusError(AquestsError):
+    """Raised by ``response.raise_for_status()`` for an answer that is not ok."""

@@ -1,0 +1,382 @@
+"""HTTP/1.1 as a wire (RFC 9112): one exchange at a time, the line kept for the next one.
+
+What could go wrong, and what was chosen:
+
+- Bytes behind a complete answer, or with nothing asked, belong to nobody: the answer stands, the
+  line is given up. They never become the next answer.
+- An answer may come before our upload is sent: it counts, the line is given up.
+- A line that ends before the first byte of an answer was probably stale; the wire only says how
+  far it came (``progress``), the engine decides about another try.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import AquestsError, PeerClosed, ProtocolError, RequestError, TooLarge
+from .http1head import CHUNKED, LENGTH, MAX_HEAD, NOTHING, Chunks, Head, HeadCache, find_end
+
+if TYPE_CHECKING:
+    from ..exchange import Exchange, Pairs
+
+MAX_INTERIM: Final = 64
+"""1xx answers before the real one; more is an attack (RFC 9110 15.2 sets no limit)."""
+_NOTHING: Final[tuple[Exchange, ...]] = ()
+_OURS: Final = frozenset(("content-length", "transfer-encoding"))
+"""Framing is the wire's: it knows the body, the user only thinks so."""
+_BODY_EXPECTED: Final = frozenset(("POST", "PUT", "PATCH"))
+MAX_BLOCKS: Final = 64
+
+
+class Origin:
+    """What all lines to one place share: prepared header blocks, and the cache of heads.
+
+    ``prefix`` is put before the target: empty, or ``http://host:port`` for the absolute form that
+    a plain http proxy wants (RFC 9112 3.2.2); ``defaults`` are the headers sent unless the user gives his own.
+    """
+
+    def __init__(self, scheme: str, defaults: Pairs, prefix: str = ""):
+        self.heads = HeadCache()
+        self.skip = len(scheme) + 3
+        self.prefix = prefix
+        self.defaults = defaults
+        self.tail = " HTTP/1.1\r\n" + self._render(()) + "\r\n"
+        self._blocks: dict[Pairs, str] = {}
+
+    def make_wire(self, alpn: str | None = None) -> Http1:
+        return Http1(self)
+
+    def block(self, headers: Pairs) -> str:
+        """``" HTTP/1.1"`` and all header lines, without the empty line; equal headers are rendered once."""
+        block = self._blocks.get(headers)
+        if block is None:
+            block = " HTTP/1.1\r\n" + self._render(headers)
+            if len(self._blocks) >= MAX_BLOCKS:
+                self._blocks.clear()
+            self._blocks[headers] = block
+        return block
+
+    def _render(self, headers: Pairs) -> str:
+        return "".join(f"{name}: {value}\r\n" for name, value in merge(self.defaults, headers))
+
+
+def merge(defaults: Pairs, headers: Pairs) -> list[tuple[str, str]]:
+    """The headers to send: the user's win over the defaults, a value of None drops one."""
+    given = {name.lower() for name, _ in headers}
+    merged = [(name, value) for name, value in defaults if value is not None and name.lower() not in given]
+    merged += [(name, value) for name, value in headers if value is not None and name.lower() not in _OURS]
+    return merged
+
+
+class Http1:
+    """The client side of one HTTP/1.1 line."""
+
+    __slots__ = (
+        "_buffer",
+        "_chunks",
+        "_closing",
+        "_head",
+        "_heads",
+        "_interim",
+        "_left",
+        "_no_body",
+        "_origin",
+        "_parts",
+        "_read",
+        "_searched",
+        "_skip",
+        "_tail",
+        "_x",
+        "begun",
+        "error",
+        "hungry",
+        "outbox",
+        "reusable",
+        "room",
+    )
+
+    def __init__(self, origin: Origin):
+        self.outbox: list[bytes] = []
+        self.room = 0
+        self.reusable = True
+        self.error: AquestsError | None = None
+        self.hungry = False
+        self.begun: list[Exchange] = []
+        self._origin = origin
+        self._heads = origin.heads
+        self._skip = origin.skip
+        self._tail = origin.tail
+        self._x: Exchange | None = None
+        self._read: Callable[[bytes], Sequence[Exchange]] | None = None
+        """Who takes the next bytes; None = a head is awaited and none of it has come."""
+        self._buffer = bytearray()
+        self._searched = 0
+        self._parts: list[bytes] = []
+        self._left = 0
+        self._chunks: Chunks | None = None
+        self._head: Head | None = None
+        self._interim = 0
+        self._no_body = False
+        self._closing = False
+
+    @property
+    def inflight(self) -> tuple[Exchange, ...]:
+        return _NOTHING if self._x is None else (self._x,)
+
+    def opened(self) -> None:
+        self.room = 1
+
+    def goodbye(self) -> None:
+        """HTTP/1.1 has no words for it: closing says all."""
+
+    # Out
+
+    def submit(self, x: Exchange) -> None:
+        payload = x.payload
+        url = x.url
+        target = url[url.find("/", self._skip) :]
+        if payload is None and not x.headers and not self._origin.prefix and x.method not in _BODY_EXPECTED:
+            self.outbox.append(f"{x.method} {target}{self._tail}".encode("latin-1"))
+        else:
+            self._submit_full(x, self._origin.prefix + target, payload)
+        self._no_body = x.method == "HEAD"
+        self._x = x
+        self.room = 0
+
+    def _submit_full(self, x: Exchange, target: str, payload: Any) -> None:
+        head = f"{x.method} {target}{self._origin.block(x.headers)}"
+        streamed = payload is not None and not isinstance(payload, bytes)
+        if payload is None:
+            length = "Content-Length: 0\r\n" if x.method in _BODY_EXPECTED else ""
+        elif not streamed:
+            length = f"Content-Length: {len(payload)}\r\n"
+        elif payload.length is None:
+            length = "Transfer-Encoding: chunked\r\n"
+        else:
+            length = f"Content-Length: {payload.length}\r\n"
+        self.outbox.append(f"{head}{length}\r\n".encode("latin-1"))
+        if streamed:
+            self.hungry = True
+        elif payload:
+            self.outbox.append(payload)
+        self._closing = any(name.lower() == "connection" and "close" in (value or "") for name, value in x.headers)
+
+    def produce(self) -> Sequence[Exchange]:
+        x = self._x
+        if x is None or not self.hungry:
+            return _NOTHING
+        source = x.payload
+        try:
+            data = source.read()
+        except RequestError as error:
+            # Half a request is out: neither the exchange nor the line can be saved.
+            return self._failed(error)
+        if source.length is None:
+            self.outbox.append(b"%x\r\n%b\r\n" % (len(data), data))  # b"" makes the last chunk
+        elif data:
+            self.outbox.append(data)
+        self.hungry = bool(data)
+        return _NOTHING
+
+    # In
+
+    def receive(self, data: bytes) -> Sequence[Exchange]:
+        x = self._x
+        if x is None:
+            self._give_up()  # nothing was asked
+            return _NOTHING
+        try:
+            if self._read is not None:
+                return self._read(data)
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                return self._partial_head(data)
+            head = self._heads.get(data[:end])
+            # The hot path: a known length, all of it here.
+            if head.framing == LENGTH and len(data) - end - 4 == head.length and not self._no_body:
+                if head.length > x.max_content:
+                    return self._too_large(x)
+                x.head = head
+                x.body = data[end + 4 :]
+                return self._finish(x, head)
+            return self._start_body(head, data[end + 4 :])
+        except (ProtocolError, TooLarge) as error:
+            if self._read is None and self._lone_lf(data):
+                return self._partial_head(data)
+            return self._failed(error)
+
+    def _lone_lf(self, data: bytes) -> bool:
+        """Did the search for CRLF CRLF overlook a head that lone LFs end?"""
+        return find_end(data)[0] != data.find(b"\r\n\r\n")
+
+    def _partial_head(self, data: bytes) -> Sequence[Exchange]:
+        """Collect a head that comes in pieces; what was searched is not searched again."""
+        self._read = self._partial_head
+        self._note_progress(len(data))
+        buffer = self._buffer
+        buffer += data
+        end, body = find_end(buffer, max(0, self._searched - 3))
+        if end < 0:
+            self._searched = len(buffer)
+            if len(buffer) > MAX_HEAD:
+                message = f"the head has over {MAX_HEAD:,} bytes"
+                return self._failed(TooLarge(message, phase="answer"))
+            if not (buffer.startswith(b"HTTP/1.") or b"HTTP/1.".startswith(buffer[:7])):
+                return self._failed(ProtocolError("not an HTTP/1 answer", first=bytes(buffer[:64])))
+            return _NOTHING
+        raw = bytes(buffer[:end])
+        rest = bytes(buffer[body:])
+        buffer.clear()
+        self._searched = 0
+        try:
+            return self._start_body(self._heads.get(raw), rest)
+        except (ProtocolError, TooLarge) as error:
+            return self._failed(error)
+
+    def _start_body(self, head: Head, rest: bytes) -> Sequence[Exchange]:
+        x = self._x
+        assert x is not None
+        if head.status < 200:
+            return self._interim_head(head, rest)
+        self._head = x.head = head
+        framing = NOTHING if self._no_body else head.framing
+        if framing == NOTHING or (framing == LENGTH and head.length == 0):
+            self._closing = self._closing or bool(rest)
+            return self._finish(x, head)
+        if framing == LENGTH:
+            if head.length > x.max_content:
+                return self._too_large(x)
+            self._left = head.length
+            self._read = self._length_body
+        elif framing == CHUNKED:
+            self._chunks = Chunks(x.max_content)
+            self._read = self._chunked_body
+        else:
+            self._closing = True
+            self._left = x.max_content
+            self._read = self._close_body
+        if not x.progress:
+            self._note_progress(1)
+        return self._read(rest) if rest else _NOTHING
+
+    def _interim_head(self, head: Head, rest: bytes) -> Sequence[Exchange]:
+        """1xx: skipped (RFC 9110 15.2), but 101 was not asked for."""
+        self._interim += 1
+        if head.status == 101:
+            return self._failed(ProtocolError("101 Switching Protocols without an Upgrade request"))
+        if self._interim > MAX_INTERIM:
+            return self._failed(ProtocolError(f"over {MAX_INTERIM} interim answers"))
+        self._note_progress(1)
+        self._read = None
+        return self.receive(rest) if rest else _NOTHING
+
+    def _length_body(self, data: bytes) -> Sequence[Exchange]:
+        self._note_progress(len(data))
+        if len(data) < self._left:
+            self._parts.append(data)
+            self._left -= len(data)
+            return _NOTHING
+        if len(data) > self._left:
+            data = data[: self._left]
+            self._closing = True
+        self._parts.append(data)
+        return self._finish_parts()
+
+    def _chunked_body(self, data: bytes) -> Sequence[Exchange]:
+        x, chunks = self._x, self._chunks
+        assert x is not None and chunks is not None
+        self._note_progress(len(data))
+        try:
+            rest = chunks.feed(data)
+        except (ProtocolError, TooLarge) as error:
+            return self._failed(error)
+        if rest is None:
+            return _NOTHING
+        self._closing = self._closing or bool(rest)
+        x.trailers = chunks.trailers
+        self._parts = [chunks.body()]
+        self._chunks = None
+        return self._finish_parts()
+
+    def _close_body(self, data: bytes) -> Sequence[Exchange]:
+        x = self._x
+        assert x is not None
+        self._note_progress(len(data))
+        self._parts.append(data)
+        self._left -= len(data)
+        return self._too_large(x) if self._left < 0 else _NOTHING
+
+    def receive_eof(self) -> Sequence[Exchange]:
+        x = self._x
+        if x is not None and self._read == self._close_body:
+            return self._finish_parts()
+        self._give_up()
+        if x is None:
+            return _NOTHING
+        self._x = None
+        x.error = PeerClosed(f"the server closed the line {self._how_far()}", phase="answer")
+        return (x,)
+
+    # The end of an exchange
+
+    def _finish_parts(self) -> Sequence[Exchange]:
+        x, head = self._x, self._head
+        assert x is not None and head is not None
+        x.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts = []
+        return self._finish(x, head)
+
+    def _finish(self, x: Exchange, head: Head) -> Sequence[Exchange]:
+        self._x = None
+        if self._read is not None:
+            self._read = None
+            self._head = None
+        self._interim = 0
+        if head.keep_alive and not self._closing and not self.hungry:
+            self.room = 1
+        else:
+            self._give_up()
+        return (x,)
+
+    def _too_large(self, x: Exchange) -> Sequence[Exchange]:
+        return self._failed(TooLarge(f"the body is over max_content={x.max_content:,} bytes", phase="answer"))
+
+    def _failed(self, error: AquestsError) -> Sequence[Exchange]:
+        """This exchange has an error; nothing on the line can be trusted any more."""
+        x = self._x
+        self._x = None
+        self._give_up()
+        if x is None:
+            return _NOTHING
+        x.error = error
+        return (x,)
+
+    def _give_up(self) -> None:
+        self.reusable = False
+        self.room = 0
+        self.hungry = False
+
+    def cancel(self, x: Exchange) -> bool:
+        """HTTP/1.1 cannot take a request back: the line must go."""
+        return False
+
+    def abandon(self, error: AquestsError) -> Sequence[Exchange]:
+        self.outbox.clear()
+        return self._failed(error)
+
+    def _note_progress(self, nbytes: int) -> None:
+        x = self._x
+        if x is not None:
+            if not x.progress:
+                self.begun.append(x)
+            x.progress += nbytes
+
+    def _how_far(self) -> str:
+        if self._read is None:
+            return "before the answer"
+        if self._read == self._partial_head:
+            return "within the head of the answer"
+        if self._read == self._length_body and self._head is not None:
+            return f"after {self._head.length - self._left:,} of {self._head.length:,} bytes of the body"
+        return "within the body of the answer"

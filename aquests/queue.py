@@ -1,0 +1,106 @@
+"""The global queue: one waiting line per endpoint, one order over all of them.
+
+A worker that finished at a place takes the next request for the same place at once (``popleft``
+of its endpoint, no look at the order). The order is looked at only when a worker must choose a
+place: it is a heap with one entry per endpoint that has work, by the key of its first request.
+Keys in the heap may be stale, but only ever too small, so they are corrected when they surface.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heappop, heappush, heapreplace
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .endpoint import Endpoint
+
+
+class Fifo(deque[Any]):
+    """In the order they were queued: the key is the request's number."""
+
+    __slots__ = ()
+
+    def key(self) -> float:
+        return self[0].req_id  # type: ignore[no-any-return]
+
+
+class Shuffled:
+    """In random order, uniformly: each request draws its key when it is queued."""
+
+    __slots__ = ("_heap", "_random")
+
+    def __init__(self, random: Random):
+        self._random = random
+        self._heap: list[tuple[float, int, Any]] = []
+
+    def append(self, item: Any) -> None:
+        heappush(self._heap, (self._random.random(), item.req_id, item))
+
+    def appendleft(self, item: Any) -> None:
+        heappush(self._heap, (-1.0, item.req_id, item))
+
+    def popleft(self) -> Any:
+        return heappop(self._heap)[2]
+
+    def key(self) -> float:
+        return self._heap[0][0]
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+
+class Queue:
+    """What waits, over all endpoints. ``size`` counts it."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.order: list[tuple[float, int, Endpoint]] = []
+
+    def put(self, item: Any, endpoint: Endpoint) -> None:
+        """Queue at the end (or at a random place). ``item`` has ``req_id``."""
+        waiting = endpoint.waiting
+        waiting.append(item)
+        self.size += 1
+        if not endpoint.listed or waiting.__class__ is not Fifo:
+            self._list(endpoint)
+
+    def put_back(self, item: Any, endpoint: Endpoint) -> None:
+        """Queue at the front: it had its turn before."""
+        endpoint.waiting.appendleft(item)
+        self.size += 1
+        self._list(endpoint)
+
+    def _list(self, endpoint: Endpoint) -> None:
+        heappush(self.order, (endpoint.waiting.key(), endpoint.number, endpoint))
+        endpoint.listed += 1
+
+    def take(self, endpoint: Endpoint) -> Any:
+        """The next one for this endpoint, which must have one."""
+        self.size -= 1
+        return endpoint.waiting.popleft()
+
+    def first(self) -> Endpoint | None:
+        """The endpoint whose turn it is: that of the request at the head of the whole queue."""
+        order = self.order
+        while order:
+            key, number, endpoint = order[0]
+            if not endpoint.waiting:
+                endpoint.listed -= 1
+                heappop(order)
+                continue
+            true_key = endpoint.waiting.key()
+            if true_key == key:
+                return endpoint
+            if endpoint.listed > 1:
+                endpoint.listed -= 1
+                heappop(order)
+            else:
+                heapreplace(order, (true_key, number, endpoint))
+        return None
+
+    @property
+    def shared(self) -> bool:
+        """May more than one endpoint have work? (Cheap; may say yes too often.)"""
+        return len(self.order) > 1
