@@ -86,6 +86,7 @@ def test_bad_dates(text):
     assert parse_date(text) is None
 
 
+@settings(deadline=None)
 @given(st.datetimes(min_value=datetime(1601, 1, 1), max_value=datetime(9999, 12, 31)))
 def test_every_http_date_is_read(moment):
     moment = moment.replace(microsecond=0, tzinfo=UTC)
@@ -549,7 +550,7 @@ HOSTS = ["example.com", "a.example.com", "b.com", "127.0.0.1", "::1", "localhost
 texts = st.text() | st.lists(st.sampled_from(PIECES)).map("".join)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     st.lists(texts, max_size=4),
     st.sampled_from(["http", "https", "x"]),
@@ -572,6 +573,7 @@ def test_anything_is_stored_or_ignored_and_can_be_sent(values, scheme, host, pat
     assert len(jar) <= 3
 
 
+@settings(deadline=None)
 @given(st.sampled_from(HOSTS[:6]), st.sampled_from(HOSTS[:6]), st.sampled_from([*HOSTS, ".example.com", "com"]))
 def test_no_cookie_leaves_its_domain(origin, asked, domain):
     jar = jar_with(f"a=1; Path=/; Domain={domain}", host=origin)
