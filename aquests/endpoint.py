@@ -63,7 +63,9 @@ class Endpoint:
         "yields_data",
     )
 
-    def __init__(self, scheme: str, host: str, port: int, unix: str | None, options: Mapping[str, Any], waiting: Waiting):
+    def __init__(
+        self, scheme: str, host: str, port: int, unix: str | None, options: Mapping[str, Any], waiting: Waiting
+    ):
         spec = SCHEMES[scheme]
         self.scheme = scheme
         self.spec: Scheme = spec

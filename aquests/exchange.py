@@ -26,6 +26,8 @@ from .headers import Headers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .settings import Settings
+
 Pairs = tuple[tuple[str, str | None], ...]
 Callback = Callable[["Response"], object]
 
@@ -88,8 +90,15 @@ class Request:
         meta["req_method"] = self.kind
         return meta
 
+    def begin(self, now: float, settings: Settings) -> Exchange:
+        """The first attempt, when a worker takes the request from the queue."""
+        x = Exchange(self, now, settings)
+        if self.options:
+            x.apply(self.options, now)
+        return x
+
     def __repr__(self) -> str:
-        return f"<Request {self.req_id} {self.method} {self.url}>"
+        return f"<{type(self).__name__} {self.req_id} {self.method} {self.url}>"
 
 
 class Line:
@@ -106,7 +115,7 @@ class Line:
 class Trail:
     """What happened before this attempt: redirects, retries, authentication."""
 
-    __slots__ = ("attempted", "fresh", "history", "visited")
+    __slots__ = ("attempted", "fresh", "history", "stranger", "visited")
 
     def __init__(self) -> None:
         self.history: list[Response] = []
@@ -115,10 +124,15 @@ class Trail:
         """The Authorization value a challenge was answered with."""
         self.fresh = False
         """The free retry on a stale line has been used."""
+        self.stranger = False
+        """A redirect led to another origin: credentials stay behind."""
 
 
 class Exchange:
-    """One attempt. The engine makes it, a wire fills the answer in, a Response shows it."""
+    """One attempt. The engine makes it, a wire fills the answer in, a Response shows it.
+
+    ``given`` are the headers of the request, ``headers`` those sent: with cookies and credentials.
+    """
 
     __slots__ = (
         "body",
@@ -128,8 +142,10 @@ class Exchange:
         "error",
         "finished_at",
         "first_at",
+        "given",
         "head",
         "headers",
+        "limit",
         "line",
         "mark",
         "max_content",
@@ -138,6 +154,7 @@ class Exchange:
         "payload",
         "progress",
         "request",
+        "ruled",
         "sent_at",
         "started_at",
         "trail",
@@ -146,26 +163,30 @@ class Exchange:
         "url",
     )
 
-    def __init__(self, request: Request, now: float, patience: float, max_content: int):
+    def __init__(self, request: Request, now: float, settings: Settings):
         self.request: Request | None = request
         self.endpoint = request.endpoint
         self.method = request.method
         self.url = request.url
-        self.headers = request.headers
+        self.headers = self.given = request.headers
         self.payload = request.payload
         self.started_at = now
         """When the first attempt was taken from the queue."""
         self.sent_at = now
         self.first_at = 0.0
         self.finished_at = 0.0
-        self.patience = patience
+        self.patience = settings.timeout
         """Seconds without progress until this attempt is timed out."""
-        self.deadline = now + patience
-        """When the sweep looks at it next; moved on by progress."""
+        self.deadline = 0.0
+        """When this attempt is timed out; set when it is sent, moved on by progress."""
+        self.limit = 0.0 if settings.deadline is None else now + settings.deadline
+        """When all attempts together are timed out; 0.0 for never."""
+        self.ruled = settings.cookie
+        """The rules must look at it before it is sent: cookies, credentials."""
         self.progress = 0
         """Bytes of the answer seen; the wire counts, the sweep compares with ``mark``."""
         self.mark = 0
-        self.max_content = max_content
+        self.max_content = settings.max_content
         self.untouched = False
         """Set by a wire with ``error``: the peer certainly did not process this request."""
         self.head: Head | None = None
@@ -175,6 +196,38 @@ class Exchange:
         self.error: Any = None
         self.trail: Trail | None = None
         self.line: Line | None = None
+
+    @property
+    def req_id(self) -> int:
+        """The request's number: what waits in a queue has one."""
+        return -1 if self.request is None else self.request.req_id
+
+    def apply(self, options: Mapping[str, Any], now: float) -> None:
+        """Options of the request against the settings of the run."""
+        self.patience = options.get("timeout", self.patience)
+        self.max_content = options.get("max_content", self.max_content)
+        if "deadline" in options:
+            self.limit = now + options["deadline"]
+        self.ruled = self.ruled or "auth" in options
+
+    def again(self) -> Exchange:
+        """The next attempt: the same request, nothing answered. This one lets go of the request."""
+        x = Exchange.__new__(Exchange)
+        for name in Exchange.__slots__:
+            setattr(x, name, getattr(self, name))
+        x.headers = x.given
+        x.first_at = x.finished_at = 0.0
+        x.progress = x.mark = 0
+        x.untouched = False
+        x.head = x.data = x.error = None
+        x.body = b""
+        x.trailers = ()
+        self.request = None
+        return x
+
+    def begin(self, now: float, settings: Settings) -> Exchange:
+        """A second attempt waits in the queue like a request, but has begun already."""
+        return self
 
     def __repr__(self) -> str:
         return f"<Exchange {self.method} {self.url}>"

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import AquestsError, Cancelled, ConnectError, PeerClosed, ReadError, TlsError, WriteError
@@ -59,6 +59,7 @@ class Channel:
         "_sock",
         "_tls",
         "_unsent",
+        "at_close",
         "blocked",
         "connect_seconds",
         "deadline",
@@ -85,6 +86,8 @@ class Channel:
         self.blocked = False
         """Bytes wait to be sent: the channel is not fed."""
         self.wire: Wire | None = None
+        self.at_close: Callable[[], None] | None = None
+        """Called once when the line ends: to keep a TLS session, for instance."""
         self._make_wire = make_wire
         self._sock: socket.socket | None = None
         self._fd = -1
@@ -440,6 +443,8 @@ class Channel:
             lost = wire.abandon(error or Cancelled("the line was closed", endpoint=self.endpoint.label))
             if lost:
                 self._on_finished(self, lost)
+        if self.at_close is not None:
+            self.at_close()
         self._owner.on_closed(self, error)
 
     def crash(self, error: Exception) -> None:

@@ -14,9 +14,10 @@ from typing import Final
 class Scheme:
     """``module`` within this package, ``port`` by default, ``tls`` from the start, ``alpn`` offered,
     ``lane`` and ``version`` shown when a line fails before anything was spoken,
-    ``yields_data``: answers are objects (``response.data``), not bodies."""
+    ``web``: HTTP's rules hold (redirects, cookies …), ``yields_data``: answers are objects
+    (``response.data``), not bodies."""
 
-    __slots__ = ("alpn", "lane", "module", "port", "tls", "version", "yields_data")
+    __slots__ = ("alpn", "lane", "module", "port", "tls", "version", "web", "yields_data")
 
     def __init__(
         self,
@@ -27,6 +28,7 @@ class Scheme:
         alpn: tuple[str, ...] = (),
         lane: str,
         version: str = "",
+        web: bool = False,
         yields_data: bool = False,
     ):
         self.module = module
@@ -35,6 +37,7 @@ class Scheme:
         self.alpn = alpn
         self.lane = lane
         self.version = version
+        self.web = web
         self.yields_data = yields_data
 
     def load(self) -> ModuleType:
@@ -42,8 +45,8 @@ class Scheme:
 
 
 SCHEMES: Final[dict[str, Scheme]] = {
-    "http": Scheme("http1", 80, lane="HTTP/1.1", version="1.1"),
-    "https": Scheme("http1", 443, tls=True, alpn=("http/1.1",), lane="HTTP/1.1", version="1.1"),
-    "http+unix": Scheme("http1", 80, lane="HTTP/1.1", version="1.1"),
-    "https+unix": Scheme("http1", 443, tls=True, alpn=("http/1.1",), lane="HTTP/1.1", version="1.1"),
+    "http": Scheme("http1", 80, lane="HTTP/1.1", version="1.1", web=True),
+    "https": Scheme("http1", 443, tls=True, alpn=("http/1.1",), lane="HTTP/1.1", version="1.1", web=True),
+    "http+unix": Scheme("http1", 80, lane="HTTP/1.1", version="1.1", web=True),
+    "https+unix": Scheme("http1", 443, tls=True, alpn=("http/1.1",), lane="HTTP/1.1", version="1.1", web=True),
 }

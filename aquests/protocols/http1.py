@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import AquestsError, PeerClosed, ProtocolError, RequestError, TooLarge
+from ..version import __version__
+from .content import accept_encoding
 from .http1head import CHUNKED, LENGTH, MAX_HEAD, NOTHING, Chunks, Head, HeadCache, find_end
 
 if TYPE_CHECKING:
@@ -27,6 +29,20 @@ _OURS: Final = frozenset(("content-length", "transfer-encoding"))
 """Framing is the wire's: it knows the body, the user only thinks so."""
 _BODY_EXPECTED: Final = frozenset(("POST", "PUT", "PATCH"))
 MAX_BLOCKS: Final = 64
+"""Rendered header blocks kept per place: as many as a program has different sets of headers."""
+USER_AGENT: Final = f"aquests/{__version__}"
+
+
+def lines(place: Any, prefix: str = "", extra: Pairs = ()) -> Callable[[str | None], Http1]:
+    """What makes the wires of lines to ``place`` (an Endpoint); see :class:`Origin` for ``prefix``."""
+    defaults = (
+        ("Host", place.host_header),
+        ("User-Agent", USER_AGENT),
+        ("Accept", "*/*"),
+        ("Accept-Encoding", accept_encoding()),
+        *extra,
+    )
+    return Origin(place.scheme, defaults, prefix).make_wire
 
 
 class Origin:

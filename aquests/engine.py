@@ -1,0 +1,525 @@
+"""The engine: the one coordinator between queue, lines and callbacks.
+
+A worker is a slot for one line. A slot that is free takes the request whose turn it is and dials;
+a line that has room takes the next request for its own place. Everything the user wrote (callbacks,
+lazy sources) runs here, after a wire has returned, and can only queue: I/O happens in ``step``.
+
+Fairness between places: a line stays with its place while there is work for it (a connection is
+worth more than strict order), but yields after ``TURN`` answers to a place that has work and no
+line at all. With one worker the order of the queue is kept strictly.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from .dial import Dial
+from .endpoint import Endpoint, Endpoints
+from .errors import AquestsError, Cancelled, ConnectError, RequestError, TimedOut
+from .exchange import Exchange, Request, Response
+from .lib.log import as_logger, get_logger
+from .lib.loop import Loop
+from .lib.resolver import Resolver
+from .queue import Fifo, Queue, Shuffled
+from .retry import exhausted_descriptors, free_retry
+from .rules import Rules
+from .settings import Settings
+from .stats import Lane, Stats
+
+if TYPE_CHECKING:
+    from .lib.channel import Channel
+
+TURN: Final = 64
+"""Answers a line gives to its own place before it yields to a place without any line."""
+SWEEP: Final = 0.25
+"""Seconds between two looks at the deadlines, at most."""
+DESCRIPTOR_PAUSE: Final = 0.05
+"""Seconds until dialling is tried again when the descriptors are exhausted and no line has ended."""
+
+
+class Engine:
+    """Queue, workers, lines. Faces call ``submit``, ``feed``, ``step``, ``run``, ``close``."""
+
+    def __init__(self, settings: Settings | None = None, loop: Loop | None = None):
+        self.loop = loop or Loop()
+        self.stats = Stats()
+        self.queue = Queue()
+        self.endpoints = Endpoints(Fifo)
+        self.rules = Rules(self.endpoints)
+        self.pending = 0
+        """Requests queued or in flight: what has not been answered."""
+        self.lines = 0
+        """Worker slots in use: lines open or being made."""
+        self.counted = 0
+        """Requests queued since the last reset; the next req_id."""
+        self.sent = 0
+        self.finished = 0
+        self._channels: dict[Channel, None] = {}
+        self._idle: dict[Channel, None] = {}
+        self._outdated: set[Channel] = set()
+        self._dials: dict[Dial, None] = {}
+        self._again: deque[Exchange] = deque()
+        self._sources: deque[Iterator[Any]] = deque()
+        self._lanes: dict[str, Lane] = {}
+        self._resolver: Resolver | None = None
+        self._sessions: Any = None
+        self._stepping = False
+        self._stopping = False
+        self._woken = False
+        self._sweeping = False
+        self._paused_since = 0.0
+        self._paused = False
+        self._sweep_every = SWEEP
+        self.configure(settings or Settings())
+
+    # Settings
+
+    def configure(self, settings: Settings) -> None:
+        """Use other settings from now on. What is queued stays; lines made with other options are not used again."""
+        old = getattr(self, "settings", None)
+        self.settings = settings
+        self.rules.configure(settings)
+        self._log = as_logger(settings.logger) if settings.logger is not None else get_logger()
+        self._callback = settings.callback
+        self._patience = settings.timeout
+        self._note_patience(settings.timeout)
+        if old is None:
+            return
+        if old.line_key() != settings.line_key():
+            self._outdated.update(self._channels)
+            for channel in tuple(self._idle):
+                channel.close()
+        if old.qrandom != settings.qrandom:
+            self._requeue(settings.qrandom)
+
+    def _requeue(self, qrandom: bool) -> None:
+        from random import Random
+
+        random = Random()
+        make: Callable[[], Any] = (lambda: Shuffled(random)) if qrandom else Fifo
+        self.endpoints.make_waiting = make
+        queued = []
+        for endpoint in self.endpoints:
+            while endpoint.waiting:
+                queued.append((self.queue.take(endpoint), endpoint))
+            endpoint.waiting = make()
+            endpoint.listed = 0
+        self.queue = Queue()
+        for item, endpoint in sorted(queued, key=lambda pair: pair[0].req_id):
+            self.queue.put(item, endpoint)
+
+    # Faces
+
+    def submit(self, request: Request) -> Request:
+        """Queue a request whose ``endpoint`` is set; returns it. Only queues: I/O happens in ``step``."""
+        request.req_id = self.counted
+        self.queue.put(request, request.endpoint)
+        self.counted += 1
+        self.pending += 1
+        if not self._woken and not self._stepping:
+            self._woken = True
+            self.loop.wake()
+        return request
+
+    def feed(self, source: Iterable[Any]) -> None:
+        """Add a lazy source; it is advanced only as workers come free."""
+        self._sources.append(iter(source))
+        self.loop.wake()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing queued, nothing in flight, no source left."""
+        return not self.pending and not self._sources
+
+    @property
+    def workings(self) -> int:
+        """Requests in flight."""
+        return self.pending - self.queue.size
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when ``step`` has something to do."""
+        return self.loop.fileno()
+
+    def next_deadline(self) -> float | None:
+        """The monotonic time at which ``step`` must be called even if nothing is readable; None: no need."""
+        return self.loop.next_deadline()
+
+    def step(self, timeout: float | None = 0.0) -> int:
+        """One bounded batch: start what can start, wait at most ``timeout`` seconds, handle what came.
+
+        Returns the number of events. Raises RuntimeError when entered again from a callback.
+        """
+        if self._stepping:
+            raise RuntimeError("step() was entered again from one of its own callbacks; just queue, it will be run")
+        self._stepping = True
+        self._woken = False
+        try:
+            self._dispatch()
+            events = self.loop.step(timeout)
+            self._dispatch()
+            return events
+        finally:
+            self._stepping = False
+
+    def run(self) -> None:
+        """Step until everything is answered, or ``stop`` was called."""
+        while not self.idle and not self._stopping:
+            self.step(None)
+
+    def stop(self) -> None:
+        """Take nothing more from the queue. May be called from a signal handler; ``run`` returns soon."""
+        self._stopping = True
+        self.loop.wake()
+
+    def hang_up(self) -> None:
+        """Close every line. What is in flight is answered with Cancelled; what is queued stays queued."""
+        self._stopping = True
+        error = Cancelled("the run was stopped")
+        for dial in tuple(self._dials):
+            dial.cancel(error)
+        for channel in tuple(self._channels):
+            channel.close(error if channel.inflight else None)
+        while self._again:
+            self._fail(self._again.popleft(), error)
+        self._stopping = False
+
+    def close(self) -> None:
+        """Close every line and give all descriptors and threads back. The engine cannot be used again."""
+        self.hang_up()
+        self._sources.clear()
+        if self._resolver is not None:
+            self._resolver.close()
+        self.loop.close()
+
+    def reset(self) -> Stats:
+        """Begin to count anew; returns what was counted. Only when nothing is pending."""
+        stats, self.stats = self.stats, Stats()
+        self._lanes = {}
+        self.sent = self.finished = 0
+        if self.idle:
+            self.counted = 0
+        return stats
+
+    # From the queue to a line
+
+    def _dispatch(self) -> None:
+        """Give work to lines that have room, and dial while slots are free."""
+        queue = self.queue
+        while self._again and not self._stopping and self._free_slot():
+            self._dial(self._again.popleft())
+        while (queue.size or self._sources) and not self._stopping:
+            if queue.size < self.settings.concurrency and self._sources:
+                self._draw()
+            endpoint = queue.first()
+            if endpoint is None:
+                if not self._sources:
+                    return
+                continue
+            if endpoint.roomy:
+                channel = next(iter(endpoint.roomy))
+                self._rouse(channel)
+                self._feed(channel)
+            elif self._free_slot():
+                self._dial(queue.take(endpoint).begin(monotonic(), self.settings))
+            else:
+                return
+
+    def _free_slot(self) -> bool:
+        """Is there a slot for one more line? If need be, the line that idles longest makes way."""
+        if self._paused:
+            return False
+        if self.lines < self.settings.workers:
+            return True
+        if self._idle:
+            next(iter(self._idle)).close()
+            return True
+        return False
+
+    def _dial(self, x: Exchange) -> None:
+        if self._resolver is None:
+            self._resolver = Resolver(self.loop.soon)
+        if x.endpoint.spec.tls and self._sessions is None:
+            from .lib.tls import SessionCache
+
+            self._sessions = SessionCache()
+        self.lines += 1
+        x.endpoint.lines += 1
+        if x.patience != self._patience:
+            self._note_patience(x.patience)
+        dial = Dial(self.loop, self._resolver, self._sessions, self.settings, x.endpoint, x, self._on_dialled)
+        self._dials[dial] = None
+        self._watch()
+        dial.start()
+
+    def _on_dialled(self, dial: Dial, channel: Channel | None, error: AquestsError | None) -> None:
+        del self._dials[dial]
+        x = dial.rider
+        x.line = dial.line
+        if channel is None:
+            assert error is not None
+            self._slot_freed(dial.endpoint)
+            if exhausted_descriptors(error) and self._wait_for_descriptors(x, error):
+                return
+            self._fail(x, error)
+            return
+        self._paused_since = 0.0
+        self._channels[channel] = None
+        self.stats.connections += 1
+        if len(self._channels) > self.stats.max_connections:
+            self.stats.max_connections = len(self._channels)
+        channel.adopt(self)
+        if self._stopping:
+            self._fail(x, Cancelled("the run was stopped"))
+            channel.close()
+            return
+        self._send(channel, x, self.loop.now)
+        self._feed(channel)
+
+    def _wait_for_descriptors(self, x: Exchange, error: AquestsError) -> bool:
+        """No descriptor is left: the request waits for a line to end. False once that took too long."""
+        now = self.loop.now
+        self._paused_since = self._paused_since or now
+        if not self._channels and now - self._paused_since > x.patience:
+            return False
+        self.queue.put_back(x.again(), x.endpoint)
+        if not self._paused:
+            self._paused = True
+            self.loop.at(now + DESCRIPTOR_PAUSE, self._unpause)
+        return True
+
+    def _unpause(self) -> None:
+        self._paused = False
+
+    def _feed(self, channel: Channel) -> None:
+        """Fill a line from its place's waiting requests; else let it rest. The hot path."""
+        wire = channel.wire
+        assert wire is not None
+        endpoint = channel.endpoint
+        waiting = endpoint.waiting
+        if self._sources and self.queue.size < self.settings.concurrency:
+            self._draw()
+        if waiting and wire.room and not channel.blocked and not self._stopping and not self._yields(channel):
+            queue = self.queue
+            settings = self.settings
+            now = monotonic()
+            while True:
+                queue.size -= 1
+                self._send(channel, waiting.popleft().begin(now, settings), now)
+                if not wire.room or not waiting:
+                    break
+            channel.flush()
+        if not wire.inflight:
+            self._rest(channel)
+        elif wire.room:
+            endpoint.roomy[channel] = None
+
+    def _send(self, channel: Channel, x: Exchange, now: float) -> None:
+        """Hand one exchange to a line that has room. The caller flushes."""
+        x.sent_at = now
+        x.deadline = now + x.patience
+        if x.limit and x.limit < x.deadline:
+            x.deadline = x.limit
+            if x.limit <= now:
+                self._fail(x, TimedOut("the deadline had passed before it was sent", phase="total"))
+                return
+        try:
+            if x.ruled:
+                self.rules.prepare(x)
+            channel.submit(x)
+        except RequestError as error:
+            self._fail(x, error)
+            return
+        self.sent += 1
+        if x.patience != self._patience:
+            self._note_patience(x.patience)
+
+    def _yields(self, channel: Channel) -> bool:
+        """Should this line give way to another place?"""
+        if channel in self._outdated or not self.settings.use_pool:
+            return True
+        if len(self.queue.order) < 2:
+            return False
+        first = self.queue.first()
+        if first is None or first is channel.endpoint:
+            return False
+        if self.settings.workers == 1:
+            return True
+        return not first.lines and channel.uses >= TURN and self.lines >= self.settings.workers
+
+    def _rest(self, channel: Channel) -> None:
+        """Nothing in flight: the line idles, or ends if it may not be used again."""
+        if channel.phase != "open":
+            return
+        if channel in self._outdated or (channel.uses and not self.settings.use_pool):
+            channel.close()
+        elif channel.wire is not None and channel.wire.room:
+            self._idle[channel] = None
+            channel.endpoint.roomy[channel] = None
+
+    def _rouse(self, channel: Channel) -> None:
+        """The line is not resting any more."""
+        if channel in self._idle:
+            del self._idle[channel]
+            self._watch()
+        channel.endpoint.roomy.pop(channel, None)
+
+    # What channels report
+
+    def on_room(self, channel: Channel) -> None:
+        """A wire's room rose without an exchange finishing."""
+        if channel.endpoint.waiting or self._sources:
+            self._rouse(channel)
+            self._feed(channel)
+
+    def on_finished(self, channel: Channel, exchanges: Sequence[Exchange]) -> None:
+        """Settle each exchange, then give the line its next work."""
+        now = monotonic()
+        for x in exchanges:
+            x.finished_at = now
+            if x.error is None and not x.head.special:  # type: ignore[union-attr]
+                self._settle(x)
+            else:
+                self._review(channel, x)
+        if channel.endpoint.roomy:
+            self._rouse(channel)
+        if channel.phase == "open":
+            self._feed(channel)
+
+    def on_closed(self, channel: Channel, error: AquestsError | None) -> None:
+        """The slot is free. ``step`` dispatches after the batch."""
+        self._channels.pop(channel, None)
+        self._outdated.discard(channel)
+        self._rouse(channel)
+        self._slot_freed(channel.endpoint)
+
+    def _slot_freed(self, endpoint: Endpoint) -> None:
+        self.lines -= 1
+        endpoint.lines -= 1
+        self._paused = False
+
+    # From an answer to the callback
+
+    def _settle(self, x: Exchange) -> None:
+        """Count, and hand to the user: the exactly-once end of every request. The hot path."""
+        request = x.request
+        assert request is not None
+        x.request = None
+        response = Response(x, request)
+        request.response = response
+        head = x.head
+        error = x.error
+        if head is not None and not isinstance(error, AquestsError):
+            try:
+                lane = self._lanes[head.lane]
+            except KeyError:
+                lane = self._lanes[head.lane] = self.stats.lane(head.lane)
+            lane.settle(head.status, x.finished_at - x.started_at, len(x.body))
+        else:
+            self.stats.fail(self.stats.lane(response.lane), response.status_code, error)
+        self.pending -= 1
+        self.finished += 1
+        callback = request.callback or self._callback
+        if callback is not None:
+            try:
+                callback(response)
+            except Exception:
+                self.stats.callback_errors += 1
+                self._log.exception("the callback of request %d raised", request.req_id)
+
+    def _review(self, channel: Channel, x: Exchange) -> None:
+        """Not a plain answer: perhaps it is sent again, or asks for another request."""
+        again = None
+        if isinstance(x.error, AquestsError):
+            x.error.endpoint = x.error.endpoint or x.endpoint.label
+            x.error.after = x.error.after or x.finished_at - x.sent_at
+            again = free_retry(x, channel.uses)
+            if again is not None:
+                self.stats.retries += 1
+                self._again.append(again)
+                return
+        else:
+            again = self.rules.review(x)
+        if again is None:
+            self._settle(x)
+        else:
+            self.stats.redirects += again.trail is not None and len(again.trail.history) > _hops(x)
+            self.queue.put_back(again, again.endpoint)
+
+    def _fail(self, x: Exchange, error: AquestsError) -> None:
+        x.error = error
+        error.endpoint = error.endpoint or x.endpoint.label
+        x.finished_at = monotonic()
+        self._settle(x)
+
+    # Lazy sources
+
+    def _draw(self) -> None:
+        """Advance the sources until a round of work is queued."""
+        wanted = self.settings.concurrency
+        while self._sources and self.queue.size < wanted:
+            source = self._sources[0]
+            try:
+                item = next(source)
+                if item is not None:
+                    self.take(item)
+            except StopIteration:
+                self._sources.popleft()
+            except Exception as error:
+                self.stats.callback_errors += 1
+                self._log.error("a lazy source: %s", error, exc_info=error)
+                if not isinstance(error, RequestError):
+                    self._sources.popleft()
+
+    def take(self, item: Any) -> None:
+        """What a source yielded: a URL or a request that is not queued yet. Set by the face."""
+        raise RequestError("this engine has no face that could take what a source yields")
+
+    # Deadlines
+
+    def _note_patience(self, seconds: float) -> None:
+        """Short timeouts need a finer sweep."""
+        self._sweep_every = min(self._sweep_every, max(0.01, seconds / 8))
+
+    def _watch(self) -> None:
+        if not self._sweeping:
+            self._sweeping = True
+            self.loop.at(self.loop.now + self._sweep_every, self._sweep)
+
+    def _sweep(self) -> None:
+        """End what takes too long. Walks copies: callbacks open and close lines meanwhile."""
+        self._sweeping = False
+        now = self.loop.now
+        for dial in tuple(self._dials):
+            dial.check(now)
+        for channel in tuple(self._channels):
+            if channel not in self._idle:
+                for x in tuple(channel.inflight):
+                    if x.progress != x.mark:
+                        x.mark = x.progress
+                        x.deadline = min(now + x.patience, x.limit or now + x.patience)
+                    elif now >= x.deadline:
+                        self._expire(channel, x, now)
+        if self._dials or len(self._channels) > len(self._idle):
+            self._watch()
+
+    def _expire(self, channel: Channel, x: Exchange, now: float) -> None:
+        if x.limit and now >= x.limit:
+            error = TimedOut(f"not answered before the deadline, {x.limit - x.started_at:g} s", phase="total")
+        elif x.progress:
+            error = TimedOut(f"nothing came for {x.patience:g} s within the answer", phase="idle")
+        else:
+            error = TimedOut(f"no answer in {x.patience:g} s", phase="answer")
+        error.endpoint = x.endpoint.label
+        error.after = now - x.sent_at
+        if channel.cancel(x):
+            x.error = error
+            self.on_finished(channel, (x,))
+        else:
+            channel.close(error)
+
+
+def _hops(x: Exchange) -> int:
+    return len(x.trail.history) if x.trail is not None else 0

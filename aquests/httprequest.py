@@ -1,0 +1,207 @@
+"""Making HTTP requests: what is wrong with one is said here, where it is queued.
+
+The fast way: the text ahead of the path is known, the rest needs no change, nothing is optional.
+Then a request costs about a microsecond; everything else goes through ``split`` once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, TypedDict
+
+from .errors import RequestError
+from .exchange import Callback, Pairs, Request
+from .headers import request_headers
+from .url import is_clean_target, split, with_query
+
+if TYPE_CHECKING:
+    from .endpoint import Endpoints
+    from .url import Url
+
+ACCEPT: Final = {"application/json": "application/json", "text/xml": "text/xml, application/xml;q=0.9"}
+"""What a typed form says it wants back."""
+_METHOD: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_LINE_OPTIONS: Final = frozenset(("proxy", "verify", "ca", "cert", "unix", "trust_env"))
+_NUMBERS: Final = {"timeout": False, "deadline": False, "max_content": True, "max_redirects": True}
+"""Options that are numbers; True: whole, and 0 is allowed."""
+
+
+class Options(TypedDict, total=False):
+    """What every HTTP call takes beyond its positional arguments.
+
+    ``auth``: ``(user, password)`` or ``(token,)``; ``callback(response)`` instead of the run's;
+    ``meta``: a mapping, copied into ``response.meta``; ``proxy``: URL, or False for none; ``timeout``: seconds
+    for each phase; ``deadline``: seconds for all attempts; ``verify``, ``ca``, ``cert``: as in ``configure``;
+    ``unix``: path of a socket to connect to; ``allow_redirects``, ``max_redirects``; ``max_content``: bytes;
+    ``trust_env``: use the environment's proxies.
+    """
+
+    auth: Any
+    callback: Callback | None
+    meta: Mapping[str, Any] | None
+    proxy: str | bool | None
+    timeout: float
+    deadline: float
+    verify: bool
+    ca: Any
+    cert: Any
+    unix: str | None
+    allow_redirects: bool
+    max_redirects: int
+    max_content: int
+    trust_env: bool
+
+
+class HttpRequest(Request):
+    """An HTTP request; ``aquests.Request(method, url, data, headers, params=…, …)`` makes one that is not queued yet.
+
+    ``data``: bytes, str, a dict (encoded by the content type: form by default), an open binary file or
+    an iterable of bytes. Raises RequestError for what cannot be sent, TypeError for a misspelt option.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        method: str,
+        url: str,
+        data: Any = None,
+        headers: Any = None,
+        *,
+        params: Any = None,
+        **options: Any,
+    ):
+        if _METHOD.fullmatch(method) is None:
+            raise RequestError(f"{method!r} is not an HTTP method: letters, digits and !#$%&'*+-.^_`|~ only")
+        self._prepare(method, method.lower(), url, data, headers, params, None, options, None)
+
+    def _prepare(
+        self,
+        method: str,
+        kind: str,
+        url: str,
+        data: Any,
+        headers: Any,
+        params: Any,
+        content_type: str | None,
+        options: dict[str, Any],
+        endpoints: Endpoints | None,
+    ) -> None:
+        callback = meta = None
+        if options:
+            callback, meta = _check(options)
+        place: Url | None = None
+        endpoint = None
+        if params is None and endpoints is not None and not (options and _LINE_OPTIONS & options.keys()):
+            cut = url.find("/", 8) if url.__class__ is str else -1
+            endpoint = endpoints.known.get(url[:cut]) if cut > 0 and is_clean_target(url, cut) else None
+        if endpoint is None:
+            place = self._split(url, params, options)
+            url = place.text
+            if endpoints is not None:
+                endpoint = endpoints.find(place, options)
+                if not _LINE_OPTIONS & options.keys() and not place.unix and url.startswith(place.scheme):
+                    endpoints.remember(url[: url.find("/", 8)], endpoint)
+        pairs = request_headers(headers) if headers is not None else ()
+        if data is not None or content_type is not None:
+            data, pairs = _encode(data, pairs, content_type)
+        Request.__init__(
+            self,
+            method,
+            url,
+            data,
+            pairs,
+            kind=kind,
+            endpoint=endpoint,
+            callback=callback,
+            meta=meta,
+            options=options or None,
+        )
+
+    def _split(self, url: Any, params: Any, options: dict[str, Any]) -> Url:
+        if not isinstance(url, str):
+            raise RequestError(f"a URL is a str, not {type(url).__name__}")
+        place = split(with_query(url, params) if params else url)
+        if place.scheme not in ("http", "https", "http+unix", "https+unix"):
+            raise RequestError(f"{place.scheme}:// is not HTTP: use http:// or https://")
+        if place.user is not None and "auth" not in options:
+            options["auth"] = (place.user, place.password or "")
+        return place
+
+    def place(self, endpoints: Endpoints) -> None:
+        """Set the endpoint, if it is not set yet: for requests made before they are queued."""
+        if self.endpoint is None:
+            self.endpoint = endpoints.find(split(self.url), self.options)
+
+
+def make(
+    method: str,
+    kind: str,
+    url: str,
+    data: Any,
+    headers: Any,
+    params: Any,
+    content_type: str | None,
+    options: Any,
+    endpoints: Endpoints,
+) -> HttpRequest:
+    """The request of a verb, placed: ``kind`` is the verb's name, ``content_type`` that of a typed form."""
+    request = HttpRequest.__new__(HttpRequest)
+    request._prepare(method, kind, url, data, headers, params, content_type, options, endpoints)
+    return request
+
+
+def _encode(data: Any, pairs: Pairs, content_type: str | None) -> tuple[Any, Pairs]:
+    """The body, and the headers with its type. A Content-Type of the user's is kept as it is."""
+    given = {name.lower(): value for name, value in pairs}
+    own = given.get("content-type")
+    if content_type is not None and "accept" not in given:
+        accept = ACCEPT.get(content_type)
+        pairs = (*pairs, ("Accept", accept)) if accept else pairs
+    if data is None:
+        return None, pairs
+    from .body import encode
+
+    body, used = encode(data, content_type or own)
+    if own is None and used is not None:
+        pairs = (*pairs, ("Content-Type", used))
+    return body, pairs
+
+
+def _check(options: dict[str, Any]) -> tuple[Callback | None, Mapping[str, Any] | None]:
+    """Take callback and meta out of the options; refuse what cannot be."""
+    unknown = options.keys() - Options.__annotations__.keys()
+    if unknown:
+        name = sorted(unknown)[0]
+        raise TypeError(f"unexpected keyword argument {name!r}{_hint(name)}")
+    callback = options.pop("callback", None)
+    if callback is not None and not callable(callback):
+        raise RequestError(f"callback must be callable, not {type(callback).__name__}")
+    meta = options.pop("meta", None)
+    if meta is not None and not isinstance(meta, Mapping):
+        raise RequestError(f"meta must be a mapping, not {type(meta).__name__}")
+    for name in [name for name, value in options.items() if value is None and name != "proxy"]:
+        del options[name]  # None says: as configured
+    if "auth" in options:
+        from .auth import credentials
+
+        options["auth"] = credentials(options["auth"])
+    for name in options.keys() & _NUMBERS.keys():
+        value, whole = options[name], _NUMBERS[name]
+        good = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+        if not good or not (value >= 0 if whole else value > 0):
+            wanted = "a whole number of at least 0" if whole else "a number of seconds above 0"
+            raise RequestError(f"{name} must be {wanted}, not {value!r}")
+    if options.get("proxy"):
+        from .proxy import parse_proxy
+
+        parse_proxy(options["proxy"])  # what is wrong with it is said here
+    return callback, meta
+
+
+def _hint(name: str) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, Options.__annotations__, 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,54 @@
+"""When a request may be sent again without anybody having asked for it.
+
+Only two cases are safe: the peer certainly did not process it (an HTTP/2 GOAWAY or
+REFUSED_STREAM says so), or it is idempotent and died on a reused line before the first byte of
+an answer, most likely because the server closed the idle line at that moment (RFC 9112 9.3.1).
+Once, and on a fresh line.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any, Final
+
+from .errors import AquestsError, PeerClosed, ReadError, RequestError, WriteError
+from .exchange import Trail
+
+if TYPE_CHECKING:
+    from .exchange import Exchange
+
+IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
+"""RFC 9110 9.2.2."""
+
+
+def free_retry(x: Exchange, uses: int) -> Exchange | None:
+    """The next attempt after ``x.error`` on a line that was used ``uses`` times; None: the error stands."""
+    if x.trail is not None and x.trail.fresh:
+        return None
+    stale = uses > 1 and not x.progress and isinstance(x.error, (PeerClosed, ReadError, WriteError))
+    if not (x.untouched or (stale and x.method in IDEMPOTENT)):
+        return None
+    if not rewound(x.payload):
+        return None
+    again = x.again()
+    again.trail = again.trail or Trail()
+    again.trail.fresh = True
+    return again
+
+
+def rewound(payload: Any) -> bool:
+    """Can the body be sent from its beginning? Streamed ones are wound back."""
+    rewind = getattr(payload, "rewind", None)
+    if rewind is None:
+        return True
+    try:
+        rewind()
+    except RequestError:
+        return False
+    return True
+
+
+def exhausted_descriptors(error: AquestsError) -> bool:
+    """Has the system no file descriptor left for another line?"""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE)

@@ -1,0 +1,268 @@
+"""The script face: verbs that queue on one default engine, and ``fetchall()``.
+
+::
+
+    aquests.configure(workers=100, callback=finish_request)
+    for url in urls:
+        aquests.get(url)
+    report = aquests.fetchall()
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterable
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .engine import Engine
+from .errors import AquestsError, RequestError
+from .exchange import Request, Response
+from .httprequest import HttpRequest, Options, make
+from .report import Report
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+XML = "text/xml"
+NVP = "text/namevalue"
+
+
+class _Script:
+    """The default engine and the result of its last run. Made at the first call."""
+
+    def __init__(self) -> None:
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        if self._engine is None:
+            self._engine = Engine(Settings(callback=print_line))
+            self._engine.take = self.take  # type: ignore[method-assign]
+        return self._engine
+
+    def configure(self, settings: Settings) -> None:
+        if settings.callback is None:
+            settings.callback = print_line
+        self.engine.configure(settings)
+
+    def take(self, item: Any) -> None:
+        """What a lazy source yields: a URL, or a request that may be queued already."""
+        if isinstance(item, str):
+            get(item)
+        elif not isinstance(item, Request):
+            raise RequestError(f"a source yields URLs and requests, not {type(item).__name__}")
+        elif item.req_id < 0:
+            submit(item)
+
+
+_script = _Script()
+
+
+def print_line(response: Response) -> None:
+    """The default callback: one line an answer."""
+    error = response.error
+    req_id = response.meta["req_id"]
+    if isinstance(error, AquestsError):
+        print(f"REQID {req_id}. {response.lane} {response.status_code} {response.reason} ({error})")
+    else:
+        size = f"{len(response.content)} bytes received"
+        print(f"REQID {req_id}. {response.lane} {response.status_code} {response.reason} {size}")
+
+
+def configure(
+    workers: int = 1,
+    logger: Any = None,
+    callback: Callable[[Response], object] | None = None,
+    timeout: float = 10,
+    cookie: bool = False,
+    force_http1: bool = False,
+    http2_constreams: int = 1,
+    allow_redirects: bool = True,
+    qrandom: bool = False,
+    use_pool: bool = True,
+    **settings: Any,
+) -> None:
+    """Set the options of the run; may be called again at any time, what is queued stays.
+
+    - ``workers``: lines open at once. ``callback(response)`` is called for each answer; by default a line is printed.
+    - ``logger``: any ``logging.Logger``, ``logger.screen_logger()`` or ``logger.file_logger(path, prefix)``.
+    - ``timeout``: seconds for each phase of an attempt (name, connect, TLS, first byte, silence); ``deadline``:
+      seconds for all attempts of a request together, redirects included (default: none).
+    - ``cookie``: keep a cookie jar. ``allow_redirects``, ``max_redirects`` (20).
+    - ``force_http1``, ``http2_constreams``: HTTP/2 off, or requests at once on one HTTP/2 line.
+    - ``qrandom``: take requests in random order. ``use_pool=False``: a new line for every request.
+    - ``verify`` (True), ``ca`` (PEM file, directory or text instead of the system's store), ``cert`` (client
+      certificate: file, ``(cert, key)`` or ``(cert, key, password)``).
+    - ``proxy`` (URL, or False), ``trust_env`` (True: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY count).
+    - ``max_content`` (bytes of a body, as received and decoded; 256 MiB), ``max_ratio`` (decoded to received bytes).
+
+    Raises RequestError for a value that cannot be, TypeError for a misspelt keyword.
+    """
+    _script.configure(
+        Settings(
+            workers,
+            logger,
+            callback,
+            timeout,
+            cookie,
+            force_http1,
+            http2_constreams,
+            allow_redirects,
+            qrandom,
+            use_pool,
+            **settings,
+        )
+    )
+
+
+def submit(request: HttpRequest) -> HttpRequest:
+    """Queue a request made by ``aquests.Request(…)``; returns it. Raises RequestError if it is queued already."""
+    if request.req_id >= 0:
+        raise RequestError("this request is queued already: make another one")
+    engine = _script.engine
+    request.place(engine.endpoints)
+    engine.submit(request)
+    return request
+
+
+def feed(source: Iterable[Any]) -> None:
+    """Add a lazy source of requests.
+
+    Each step of ``source`` may queue requests by the calls of this module, or yield a URL or a ``Request``.
+    It is advanced only as workers come free, so ten million requests take the memory of a few thousand.
+    What it yields and cannot be sent is logged and counted; a source that raises is logged, counted and dropped.
+    """
+    _script.engine.feed(source)
+
+
+class _Reads(Protocol):
+    def __call__(
+        self, url: str, params: Any = None, headers: Any = None, **options: Unpack[Options]
+    ) -> HttpRequest: ...
+
+
+class _Writes(Protocol):
+    def __call__(self, url: str, data: Any = None, headers: Any = None, **options: Unpack[Options]) -> HttpRequest: ...
+
+
+def _reads(method: str, kind: str, content_type: str | None = None) -> _Reads:
+    def verb(url: str, params: Any = None, headers: Any = None, **options: Any) -> HttpRequest:
+        engine = _script.engine
+        request = make(method, kind, url, None, headers, params, content_type, options, engine.endpoints)
+        engine.submit(request)
+        return request
+
+    return _named(verb, kind, f"Queue a {method} request; ``params`` go into the query.")
+
+
+def _writes(method: str, kind: str, content_type: str | None = None) -> _Writes:
+    def verb(url: str, data: Any = None, headers: Any = None, *, params: Any = None, **options: Any) -> HttpRequest:
+        engine = _script.engine
+        request = make(method, kind, url, data, headers, params, content_type, options, engine.endpoints)
+        engine.submit(request)
+        return request
+
+    return _named(verb, kind, f"Queue a {method} request; ``data`` is encoded as {content_type or 'its type says'}.")
+
+
+def _named(verb: Any, name: str, what: str) -> Any:
+    verb.__name__ = verb.__qualname__ = name
+    verb.__doc__ = (
+        f"{what}\n\n    Returns the request; its ``response`` is set when it is answered. Keywords: see Options.\n"
+        "    Raises RequestError for what cannot be sent, TypeError for a misspelt keyword.\n    "
+    )
+    return verb
+
+
+get = _reads("GET", "get")
+head = _reads("HEAD", "head")
+options = _reads("OPTIONS", "options")
+trace = _reads("TRACE", "trace")
+delete = _reads("DELETE", "delete")
+post = _writes("POST", "post")
+put = _writes("PUT", "put")
+patch = _writes("PATCH", "patch")
+
+
+def fetchall() -> Report:
+    """Run until everything queued, and everything queued meanwhile, is answered; return the report.
+
+    The report is also ``aquests.result``. With nothing queued it is empty and returned at once. Ctrl-C
+    ends the run early: lines are closed, what is in flight is answered with Cancelled, what waits stays
+    queued, the report has ``interrupted`` set; a second Ctrl-C raises KeyboardInterrupt at once.
+    """
+    engine = _script.engine
+    engine.stats.started = began = monotonic()
+    interrupted = _Interrupt(engine)
+    with interrupted:
+        try:
+            engine.run()
+        finally:
+            engine.hang_up()
+    stats = engine.reset()
+    stats.finished = monotonic()
+    stats.interrupted = interrupted.came
+    report = Report(stats, stats.finished - began)
+    import aquests
+
+    aquests.result = report
+    return report
+
+
+class _Interrupt:
+    """The first Ctrl-C stops the engine, the second one is an ordinary KeyboardInterrupt.
+
+    A handler instead of the exception: raised in the middle of a wire it could lose an answer.
+    """
+
+    def __init__(self, engine: Engine):
+        self._engine = engine
+        self._old: Any = None
+        self.came = False
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            old = signal.getsignal(signal.SIGINT)
+            if old is signal.default_int_handler:  # a program with a handler of its own keeps it
+                self._old = old
+                signal.signal(signal.SIGINT, self._on_signal)
+
+    def __exit__(self, *exc: object) -> None:
+        if self._old is not None:
+            signal.signal(signal.SIGINT, self._old)
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        if self.came:
+            raise KeyboardInterrupt
+        self.came = True
+        self._engine.stop()
+
+
+def countreq() -> int:
+    """Requests sent in this run, redirects and retries included."""
+    return _script.engine.sent
+
+
+def countfin() -> int:
+    """Requests answered in this run."""
+    return _script.engine.finished
+
+
+def qsize() -> int:
+    """Requests that wait in the queue."""
+    return _script.engine.queue.size
+
+
+def workings() -> int:
+    """Requests in flight."""
+    return _script.engine.workings
+
+
+def concurrent() -> int:
+    """How many requests may be in flight at once: workers times streams per line."""
+    return _script.engine.settings.concurrency
