@@ -161,6 +161,9 @@ class _Basic:
     def __init__(self, user: str, password: str):
         self._value = basic(user, password)
 
+    def is_for(self, challenge: Challenge) -> bool:
+        return challenge.scheme == "basic"
+
     def header(self, method: str, target: str, body: bytes | None) -> str | None:
         return self._value
 
@@ -173,13 +176,14 @@ class _Digest:
     stays that of the first request (RFC 7616 3.4.2).
     """
 
-    __slots__ = ("_a1", "_cnonce", "_count", "_hash_name", "_head", "_nonce", "_qop", "_tail")
+    __slots__ = ("_a1", "_cnonce", "_count", "_hash_name", "_head", "_nonce", "_qop", "_realm", "_tail")
 
     def __init__(self, challenge: Challenge, user: str, password: str, cnonce: str):
         params = challenge.params
         algorithm = params.get("algorithm", "")
         name = (algorithm or "md5").lower()
         realm = params.get("realm", "")
+        self._realm = realm
         self._hash_name = _HASHES[name.removesuffix("-sess")][0]
         self._nonce = params["nonce"]
         self._cnonce = cnonce
@@ -195,6 +199,11 @@ class _Digest:
         self._tail = f", algorithm={algorithm}" if algorithm else ""
         self._tail += f", opaque={_quote(params['opaque'])}" if "opaque" in params else ""
         self._tail += ", userhash=true" if userhash else ""
+
+    def is_for(self, challenge: Challenge) -> bool:
+        """Whether ``challenge`` repeats the nonce in use: many lines may ask at once; its count goes on."""
+        params = challenge.params
+        return challenge.scheme == "digest" and (self._nonce, self._realm) == (params["nonce"], params.get("realm", ""))
 
     def header(self, method: str, target: str, body: bytes | None) -> str | None:
         """The Authorization value for a request; None if it needs a hash of a body that is not at hand."""
@@ -286,14 +295,19 @@ class Authenticator:
             if challenge.scheme == "digest":  # perhaps only the nonce was too old: let the next request get a fresh one
                 self._answers.pop((origin, auth), None)
             return None
-        user, password = auth
-        basic_only = challenge.scheme == "basic"
-        answer = _Basic(user, password) if basic_only else _Digest(challenge, user, password, self._random_hex(16))
-        self._answers[origin, auth] = answer
-        self._answers.move_to_end((origin, auth))
+        answer = self._answers.pop((origin, auth), None)
+        if answer is None or not answer.is_for(challenge):
+            answer = self._answer(challenge, auth)
+        self._answers[origin, auth] = answer  # last again: the first is forgotten first
         if len(self._answers) > self._max_origins:
             self._answers.popitem(last=False)
         return answer.header(method, target, body)
+
+    def _answer(self, challenge: Challenge, auth: Credentials) -> _Basic | _Digest:
+        user, password = auth
+        if challenge.scheme == "basic":
+            return _Basic(user, password)
+        return _Digest(challenge, user, password, self._random_hex(16))
 
     def note_info(self, origin: Hashable, auth: Credentials, value: str) -> None:
         """Take the next nonce over from an Authentication-Info or Proxy-Authentication-Info header (RFC 7616 3.5)."""

@@ -424,6 +424,14 @@ def test_digest_counts_up_and_uses_the_nonce_again():
     assert counts == [f"{number:08x}" for number in range(1, 13)]
 
 
+def test_lines_that_are_challenged_at_once_share_the_count_of_a_nonce():
+    memory = Authenticator()
+    headers = [ask(memory, [D]) for _ in range(3)] + [ahead(memory)]
+    assert [fields(header)["nc"] for header in headers] == ["00000001", "00000002", "00000003", "00000004"]
+    assert len({fields(header)["cnonce"] for header in headers}) == 1
+    assert fields(ask(memory, ['Digest realm="other", nonce="n", qop="auth"']))["nc"] == "00000001"
+
+
 def nonce(header: str | None) -> tuple[str, str]:
     found = fields(header)
     return found["nonce"], found["nc"]
@@ -465,7 +473,7 @@ def test_another_realm_or_scheme_is_answered():
     assert fields(header)["realm"] == "other"
     assert ask(memory, ["Basic realm=x"], header, 2) == basic(*USER)
     assert nonce(ask(memory, [D], basic(*USER), 1)) == ("n", "00000001")
-    assert nonce(ask(memory, [D], "what a user wrote by hand")) == ("n", "00000001")
+    assert nonce(ask(memory, [D], "what a user wrote by hand")) == ("n", "00000002")
 
 
 def test_a_server_cannot_challenge_for_ever():

@@ -543,7 +543,8 @@ def test_repr_shows_no_value():
 
 PIECES = [
     "a=1", "=", ";", "; ", "Path=", "/", "/a", "Domain=", ".", "example.com", "com", "127.0.0.1", "Max-Age=", "-", "9",
-    "Expires=", "Wed, 09 Jun 2031 10:18:14 GMT", "Secure", "__Host-x=1", "__Secure-y=2", "\t", "\x00", "\r\n", "é", "€", "?",
+    "Expires=", "Wed, 09 Jun 2031 10:18:14 GMT", "Secure", "__Host-x=1", "__Secure-y=2", "\t", "\x00", "\r\n", "é", "€",
+    "?",
 ]  # fmt: skip
 HOSTS = ["example.com", "a.example.com", "b.com", "127.0.0.1", "::1", "localhost", "", ".", "a..b", "x.com."]
 
