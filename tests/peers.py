@@ -20,7 +20,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from tests.http_step import Answer, Request, serve_http
 from tests.steps import (
@@ -184,7 +184,7 @@ class ScriptedPeer:
         if self.errors:
             raise self.errors[0]
 
-    def __enter__(self) -> ScriptedPeer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -203,13 +203,16 @@ class ScriptedPeer:
             sock, _ = self._listener.accept()
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            line = Line(sock, len(self._lines) + 1, self)
-            self._lines.append(line)
-            script = self.scripts[min(line.number, len(self.scripts)) - 1]
-            thread = threading.Thread(target=self._serve, args=(line, script), name=f"line {line.number}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            with self._news:  # whoever sees the connection counted finds its thread running
+                self._begin(Line(sock, len(self._lines) + 1, self))
             self.changed()
+
+    def _begin(self, line: Line) -> None:
+        script = self.scripts[min(line.number, len(self.scripts)) - 1]
+        thread = threading.Thread(target=self._serve, args=(line, script), name=f"line {line.number}", daemon=True)
+        self._lines.append(line)
+        self._threads.append(thread)
+        thread.start()
 
     def _serve(self, line: Line, script: Script) -> None:
         try:

@@ -50,8 +50,11 @@ as long as there is no ring. ``lib`` and ``protocols`` are siblings that do not 
 IO_MODULES = {"socket", "ssl", "time", "select", "selectors", "asyncio", "threading", "logging", "socketserver"}
 """What a protocol must not touch: it is a machine of bytes, without a socket, a clock, a loop or a log."""
 
-CATCH_ALL = {"aquests/lib/loop.py", "aquests/engine.py"}
-"""Where ``except Exception`` may stand, once each: around a handler and around the user's callback."""
+CATCH_ALL = {
+    "aquests/lib/loop.py": 2,  # around a handler of a descriptor, around a call that was put off
+    "aquests/engine.py": 2,  # around the user's callback, around the user's lazy source
+}
+"""How often ``except Exception`` may stand where: only where a crash of foreign code must not end the run."""
 
 CEILING = 600
 """Lines in a file."""
@@ -213,7 +216,7 @@ def catch_alls(tree: ast.AST) -> list[tuple[int, str]]:
 @by_file
 def test_only_two_places_catch_everything(path: Path) -> None:
     found = catch_alls(parse(path))
-    allowed = 1 if path.relative_to(ROOT).as_posix() in CATCH_ALL else 0
+    allowed = CATCH_ALL.get(path.relative_to(ROOT).as_posix(), 0)
     assert [fault for fault in found if fault[1] != "Exception"] == []
     assert len(found) <= allowed, found
 
