@@ -12,33 +12,64 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from . import errors
 from .exchange import Response
 from .httprequest import HttpRequest as Request
 from .report import Report
-from .script import (
-    concurrent,
-    configure,
-    countfin,
-    countreq,
+from .script import concurrent, configure, countfin, countreq, feed, fetchall, qsize, script, submit, workings
+from .verbs import (
     delete,
-    feed,
-    fetchall,
+    deleteform,
+    deletejson,
+    deletenvp,
+    deletexml,
     get,
+    getform,
+    getjson,
+    getnvp,
+    getxml,
     head,
+    headform,
+    headjson,
+    headnvp,
+    headxml,
     options,
+    optionsform,
+    optionsjson,
+    optionsnvp,
+    optionsxml,
     patch,
+    patchform,
+    patchjson,
+    patchnvp,
+    patchxml,
     post,
+    postform,
+    postjson,
+    postnvp,
+    postxml,
     put,
-    qsize,
-    submit,
+    putform,
+    putjson,
+    putnvp,
+    putxml,
     trace,
-    workings,
+    traceform,
+    tracejson,
+    tracenvp,
+    tracexml,
+    upload,
 )
 from .version import __version__
 
-result: Report | None = None
-"""The report of the last ``fetchall()``."""
+
+def __getattr__(name: str) -> Any:
+    if name == "result":  # the report of the last fetchall(), None before the first
+        return script.result
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "Report",
@@ -50,18 +81,51 @@ __all__ = [
     "countfin",
     "countreq",
     "delete",
+    "deleteform",
+    "deletejson",
+    "deletenvp",
+    "deletexml",
     "errors",
     "feed",
     "fetchall",
     "get",
+    "getform",
+    "getjson",
+    "getnvp",
+    "getxml",
     "head",
+    "headform",
+    "headjson",
+    "headnvp",
+    "headxml",
     "options",
+    "optionsform",
+    "optionsjson",
+    "optionsnvp",
+    "optionsxml",
     "patch",
+    "patchform",
+    "patchjson",
+    "patchnvp",
+    "patchxml",
     "post",
+    "postform",
+    "postjson",
+    "postnvp",
+    "postxml",
     "put",
+    "putform",
+    "putjson",
+    "putnvp",
+    "putxml",
     "qsize",
     "result",
     "submit",
     "trace",
+    "traceform",
+    "tracejson",
+    "tracenvp",
+    "tracexml",
+    "upload",
     "workings",
 ]

@@ -15,7 +15,7 @@ from .protocols import SCHEMES, Scheme
 from .url import Url, host_header
 
 if TYPE_CHECKING:
-    from .seam import Line, MakeWire
+    from .seam import MakeWire
 
 LINE_OPTIONS: Final = frozenset(("proxy", "verify", "ca", "cert", "unix", "trust_env"))
 """Options of a request that another line is needed for."""
@@ -82,7 +82,7 @@ class Endpoint:
         self.waiting = waiting
         self.listed = 0
         """How often the queue's order holds this endpoint."""
-        self.roomy: dict[Line, None] = {}
+        self.roomy: dict[Any, None] = {}
         """Lines that could take more, longest known first."""
         self.lines = 0
         """Lines open or being made."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .dial import Dial
 from .endpoint import Endpoint, Endpoints
-from .errors import AquestsError, Cancelled, ConnectError, RequestError, TimedOut
+from .errors import AquestsError, Cancelled, RequestError, TimedOut
 from .exchange import Exchange, Request, Response
 from .lib.log import as_logger, get_logger
 from .lib.loop import Loop

@@ -101,7 +101,9 @@ class ProtocolError(AquestsError):
 
     code = 715
 
-    def __init__(self, message: str, *, first: bytes = b"", phase: str = "answer", endpoint: str = "", after: float = 0.0):
+    def __init__(
+        self, message: str, *, first: bytes = b"", phase: str = "answer", endpoint: str = "", after: float = 0.0
+    ):
         super().__init__(message, phase=phase, endpoint=endpoint, after=after)
         self.first = first
 

@@ -259,6 +259,9 @@ class Response:
 
     __slots__ = ("_encoding", "_json", "_meta", "_req_id", "_req_method", "_x", "queued_at")
 
+    _encoding: str
+    _json: Any
+
     def __init__(self, x: Exchange, request: Request):
         self._x = x
         self._meta: Any = request._meta
@@ -327,13 +330,13 @@ class Response:
     def version(self) -> str:
         """``"1.1"``, ``"2.0"`` …; what would have been spoken if the line failed."""
         head = self._x.head
-        return head.version if head else self._x.endpoint.version  # type: ignore[no-any-return]
+        return head.version if head else self._x.endpoint.version
 
     @property
     def lane(self) -> str:
         """The protocol's name in reports: ``"HTTP/1.1"``."""
         head = self._x.head
-        return head.lane if head else self._x.endpoint.lane  # type: ignore[no-any-return]
+        return head.lane if head else self._x.endpoint.lane
 
     @property
     def ok(self) -> bool:
@@ -379,7 +382,7 @@ class Response:
         """``content`` as text; bytes that do not fit the encoding are replaced by U+FFFD."""
         try:
             return self._x.body.decode(self.encoding, "replace")
-        except LookupError:  # a charset nobody knows
+        except (LookupError, ValueError):  # a charset nobody knows, or one that is none ("idna")
             return self._x.body.decode("utf-8", "replace")
 
     def json(self) -> Any:
@@ -395,13 +398,9 @@ class Response:
     @property
     def cookies(self) -> dict[str, str]:
         """Name to value of the cookies this answer sets."""
-        values = self.headers.get_all("set-cookie")
-        cookies = {}
-        for value in values:
-            name, equals, rest = value.partition("=")
-            if equals and name.strip():
-                cookies[name.strip()] = rest.partition(";")[0].strip()
-        return cookies
+        from .cookies import response_cookies
+
+        return response_cookies(self.headers.get_all("set-cookie"))
 
     # How long it took
 

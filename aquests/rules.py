@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import ProtocolError, RedirectError, TooLarge
 from .exchange import Exchange, Response, Trail
-from .redirect import BODY_HEADERS, SENSITIVE, next_hop
+from .redirect import next_hop, strip_headers
 from .retry import rewound
 from .url import split
 
@@ -142,13 +142,10 @@ class Rules:
         trail.attempted = None
         again.method = hop.method
         again.url = url.text
-        dropped = set() if hop.same_origin else set(SENSITIVE)
         if not hop.keep_body:
             again.payload = None
-            dropped |= BODY_HEADERS
         trail.stranger = trail.stranger or not hop.same_origin
-        again.given = tuple((name, value) for name, value in x.given if name.lower() not in dropped)
-        again.headers = again.given
+        again.given = again.headers = strip_headers(x.given, hop)
         options = {name: value for name, value in (request.options or {}).items() if name != "unix" or hop.same_origin}
         again.endpoint = self._endpoints.find(url, options)
         return again

@@ -1,4 +1,4 @@
-"""The script face: verbs that queue on one default engine, and ``fetchall()``.
+"""The script face: one default engine, ``configure()``, ``fetchall()`` and the counters.
 
 ::
 
@@ -14,29 +14,22 @@ import signal
 import threading
 from collections.abc import Callable, Iterable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from .engine import Engine
 from .errors import AquestsError, RequestError
 from .exchange import Request, Response
-from .httprequest import HttpRequest, Options, make
+from .httprequest import HttpRequest, make
 from .report import Report
 from .settings import Settings
 
-if TYPE_CHECKING:
-    from typing import Unpack
 
-FORM = "application/x-www-form-urlencoded"
-JSON = "application/json"
-XML = "text/xml"
-NVP = "text/namevalue"
-
-
-class _Script:
+class Script:
     """The default engine and the result of its last run. Made at the first call."""
 
     def __init__(self) -> None:
         self._engine: Engine | None = None
+        self.result: Report | None = None
 
     @property
     def engine(self) -> Engine:
@@ -53,14 +46,14 @@ class _Script:
     def take(self, item: Any) -> None:
         """What a lazy source yields: a URL, or a request that may be queued already."""
         if isinstance(item, str):
-            get(item)
+            self.engine.submit(make("GET", "get", item, None, None, None, None, {}, self.engine.endpoints))
+        elif isinstance(item, HttpRequest) and item.req_id < 0:
+            submit(item)
         elif not isinstance(item, Request):
             raise RequestError(f"a source yields URLs and requests, not {type(item).__name__}")
-        elif item.req_id < 0:
-            submit(item)
 
 
-_script = _Script()
+script = Script()
 
 
 def print_line(response: Response) -> None:
@@ -103,7 +96,7 @@ def configure(
 
     Raises RequestError for a value that cannot be, TypeError for a misspelt keyword.
     """
-    _script.configure(
+    script.configure(
         Settings(
             workers,
             logger,
@@ -124,7 +117,7 @@ def submit(request: HttpRequest) -> HttpRequest:
     """Queue a request made by ``aquests.Request(…)``; returns it. Raises RequestError if it is queued already."""
     if request.req_id >= 0:
         raise RequestError("this request is queued already: make another one")
-    engine = _script.engine
+    engine = script.engine
     request.place(engine.endpoints)
     engine.submit(request)
     return request
@@ -137,56 +130,7 @@ def feed(source: Iterable[Any]) -> None:
     It is advanced only as workers come free, so ten million requests take the memory of a few thousand.
     What it yields and cannot be sent is logged and counted; a source that raises is logged, counted and dropped.
     """
-    _script.engine.feed(source)
-
-
-class _Reads(Protocol):
-    def __call__(
-        self, url: str, params: Any = None, headers: Any = None, **options: Unpack[Options]
-    ) -> HttpRequest: ...
-
-
-class _Writes(Protocol):
-    def __call__(self, url: str, data: Any = None, headers: Any = None, **options: Unpack[Options]) -> HttpRequest: ...
-
-
-def _reads(method: str, kind: str, content_type: str | None = None) -> _Reads:
-    def verb(url: str, params: Any = None, headers: Any = None, **options: Any) -> HttpRequest:
-        engine = _script.engine
-        request = make(method, kind, url, None, headers, params, content_type, options, engine.endpoints)
-        engine.submit(request)
-        return request
-
-    return _named(verb, kind, f"Queue a {method} request; ``params`` go into the query.")
-
-
-def _writes(method: str, kind: str, content_type: str | None = None) -> _Writes:
-    def verb(url: str, data: Any = None, headers: Any = None, *, params: Any = None, **options: Any) -> HttpRequest:
-        engine = _script.engine
-        request = make(method, kind, url, data, headers, params, content_type, options, engine.endpoints)
-        engine.submit(request)
-        return request
-
-    return _named(verb, kind, f"Queue a {method} request; ``data`` is encoded as {content_type or 'its type says'}.")
-
-
-def _named(verb: Any, name: str, what: str) -> Any:
-    verb.__name__ = verb.__qualname__ = name
-    verb.__doc__ = (
-        f"{what}\n\n    Returns the request; its ``response`` is set when it is answered. Keywords: see Options.\n"
-        "    Raises RequestError for what cannot be sent, TypeError for a misspelt keyword.\n    "
-    )
-    return verb
-
-
-get = _reads("GET", "get")
-head = _reads("HEAD", "head")
-options = _reads("OPTIONS", "options")
-trace = _reads("TRACE", "trace")
-delete = _reads("DELETE", "delete")
-post = _writes("POST", "post")
-put = _writes("PUT", "put")
-patch = _writes("PATCH", "patch")
+    script.engine.feed(source)
 
 
 def fetchall() -> Report:
@@ -196,22 +140,19 @@ def fetchall() -> Report:
     ends the run early: lines are closed, what is in flight is answered with Cancelled, what waits stays
     queued, the report has ``interrupted`` set; a second Ctrl-C raises KeyboardInterrupt at once.
     """
-    engine = _script.engine
-    engine.stats.started = began = monotonic()
-    interrupted = _Interrupt(engine)
-    with interrupted:
+    engine = script.engine
+    engine.stats.started = monotonic()
+    interrupt = _Interrupt(engine)
+    with interrupt:
         try:
             engine.run()
         finally:
             engine.hang_up()
+    engine.stats.finished = monotonic()
+    engine.stats.interrupted = interrupt.came
     stats = engine.reset()
-    stats.finished = monotonic()
-    stats.interrupted = interrupted.came
-    report = Report(stats, stats.finished - began)
-    import aquests
-
-    aquests.result = report
-    return report
+    script.result = Report(stats, stats.finished - stats.started)
+    return script.result
 
 
 class _Interrupt:
@@ -245,24 +186,24 @@ class _Interrupt:
 
 def countreq() -> int:
     """Requests sent in this run, redirects and retries included."""
-    return _script.engine.sent
+    return script.engine.sent
 
 
 def countfin() -> int:
     """Requests answered in this run."""
-    return _script.engine.finished
+    return script.engine.finished
 
 
 def qsize() -> int:
     """Requests that wait in the queue."""
-    return _script.engine.queue.size
+    return script.engine.queue.size
 
 
 def workings() -> int:
     """Requests in flight."""
-    return _script.engine.workings
+    return script.engine.workings
 
 
 def concurrent() -> int:
     """How many requests may be in flight at once: workers times streams per line."""
-    return _script.engine.settings.concurrency
+    return script.engine.settings.concurrency

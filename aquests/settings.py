@@ -85,7 +85,7 @@ class Settings:
         self.max_redirects = _number("max_redirects", max_redirects, 0, whole=True)
         self.max_content = _number("max_content", max_content, 0, whole=True)
         self.max_ratio = _number("max_ratio", max_ratio, 1)
-        self.concurrency = self.workers if force_http1 else self.workers * self.http2_constreams
+        self.concurrency: int = self.workers if force_http1 else self.workers * self.http2_constreams
 
     def line_key(self) -> tuple[Any, ...]:
         """What a line was made with: when it changes, idle lines are not used again."""

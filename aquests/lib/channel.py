@@ -20,7 +20,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..errors import AquestsError, Cancelled, ConnectError, PeerClosed, ReadError, TlsError, WriteError
 from .poller import READ, WRITE
@@ -168,7 +168,7 @@ class Channel:
     def upgrade(self, make_wire: MakeWire, tls: Tls | None = None, surplus: bytes = b"") -> None:
         """The next stage on the same socket, after a tunnel. A filter that is there already stays below."""
         if tls is not None and self._tls is not None:
-            tls = Stacked(self._tls, tls)
+            tls = cast("Tls", Stacked(self._tls, tls))  # its attributes are read-only
         self.wire = None
         self._make_wire = make_wire
         if tls is None:

@@ -260,7 +260,8 @@ class Chunks:
         if end < 0:
             if len(data) - at >= MAX_CHUNK_LINE:
                 raise ProtocolError(f"a chunk-size line over {MAX_CHUNK_LINE} bytes", first=data[at : at + 64])
-            return self._wait(data, at)
+            self._buffer = data[at:]
+            return None
         match = _CHUNK.fullmatch(data, at, end)
         if match is None:
             raise ProtocolError("bad chunk size", first=data[at : at + 64])
@@ -285,7 +286,8 @@ class Chunks:
         if len(data) - at < 2:
             if data[at:] not in (b"", b"\r"):
                 raise ProtocolError("a chunk is longer than its size", first=data[at : at + 64])
-            return self._wait(data, at)
+            self._buffer = data[at:]
+            return None
         if data[at : at + 2] != b"\r\n":
             raise ProtocolError("a chunk is longer than its size", first=data[at : at + 64])
         self._read = self._size_line
@@ -299,7 +301,8 @@ class Chunks:
         if (end if end >= 0 else len(data)) - at > MAX_HEAD:
             raise TooLarge(f"the trailers have over {MAX_HEAD:,} bytes", phase="answer")
         if end < 0:
-            return self._wait(data, at)
+            self._buffer = data[at:]
+            return None
         raw = data[at:end]
         self.trailers = parse_fields(raw.decode("latin-1"), raw)
         self._read = self._done
@@ -307,6 +310,3 @@ class Chunks:
 
     def _done(self, data: bytes, at: int) -> int | None:
         raise AssertionError("nothing is read behind the end")
-
-    def _wait(self, data: bytes, at: int) -> None:
-        self._buffer = data[at:]
