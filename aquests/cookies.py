@@ -7,9 +7,9 @@ set, and growing without end. So a domain matches at label boundaries only, a pu
 cookie, an IP address and a unix socket stand for themselves only, and the jar has limits.
 
 Where RFC 6265bis is stricter than RFC 6265 we follow it: control characters, Secure over http, the name
-prefixes ``__Secure-`` and ``__Host-``, a life of 400 days at most. Where it is laxer we stay with RFC
-6265: a cookie without a name is ignored. SameSite has no meaning here: a client without documents has
-no sites.
+prefixes ``__Secure-`` and ``__Host-``, a life of 400 days at most, and a cookie for a domain does not replace
+the one its host keeps to itself. Where it is laxer we stay with RFC 6265: a cookie without a name is ignored.
+SameSite has no meaning here: a client without documents has no sites.
 
 The jar is indexed by domain: looking up a host costs one dict access for each label, however many cookies
 there are for others.
@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from math import inf
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from .errors import RequestError
 
@@ -51,6 +51,8 @@ _YEAR: Final = re.compile(r"([0-9]{2,4})(?:[^0-9].*)?", re.DOTALL)
 _MONTH_NAMES: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTHS: Final = {name: number for number, name in enumerate(_MONTH_NAMES, 1)}
 
+_Key: TypeAlias = tuple[str, str, bool]
+
 
 class Attributes:
     """What a Set-Cookie header says beside name and value; the last valid attribute of a kind counts.
@@ -76,7 +78,19 @@ class Cookie:
     With ``host_only`` it is sent to the host ``domain`` alone, else also to every host below it.
     """
 
-    __slots__ = ("_rank", "_used", "domain", "expires", "host_only", "http_only", "name", "path", "secure", "value")
+    __slots__ = (
+        "_key",
+        "_rank",
+        "_used",
+        "domain",
+        "expires",
+        "host_only",
+        "http_only",
+        "name",
+        "path",
+        "secure",
+        "value",
+    )
 
     def __init__(self, name: str, value: str, domain: str, path: str, *, host_only: bool = True, expires: float = inf):
         self.name = name
@@ -87,6 +101,7 @@ class Cookie:
         self.expires = expires
         self.secure = False
         self.http_only = False
+        self._key: _Key = (name, path, host_only)  # what it is replaced by, within its domain
         self._rank = (0, 0)
         self._used = 0
 
@@ -119,7 +134,7 @@ class CookieJar:
 
     def clear(self) -> None:
         """Forget every cookie."""
-        self._domains: dict[str, dict[tuple[str, str], Cookie]] = {}
+        self._domains: dict[str, dict[_Key, Cookie]] = {}
         self._recent: OrderedDict[Cookie, None] = OrderedDict()  # the longest unused first
         self._earliest = inf  # no cookie expires before this
         self._tick = 0  # orders creations and uses, also those of the same instant
@@ -216,7 +231,7 @@ class CookieJar:
 
     def _put(self, cookie: Cookie, now: float) -> None:
         self._tick = created = self._tick + 1
-        old = self._domains.get(cookie.domain, {}).get((cookie.path, cookie.name))
+        old = self._domains.get(cookie.domain, {}).get(cookie._key)
         if old is not None:
             created = old._rank[1]  # RFC 6265 5.3 step 11: the successor keeps its place
             self._drop(old)
@@ -225,7 +240,7 @@ class CookieJar:
         cookie._rank = (-len(cookie.path), created)
         cookie._used = self._tick
         bucket = self._domains.setdefault(cookie.domain, {})
-        bucket[cookie.path, cookie.name] = cookie
+        bucket[cookie._key] = cookie
         self._recent[cookie] = None
         self._earliest = min(self._earliest, cookie.expires)
         if len(bucket) > self.max_per_domain or len(self._recent) > self.max_cookies:
@@ -278,7 +293,7 @@ class CookieJar:
 
     # -- away ----------------------------------------------------------------------------------------------------
 
-    def _evict(self, bucket: dict[tuple[str, str], Cookie], now: float) -> None:
+    def _evict(self, bucket: dict[_Key, Cookie], now: float) -> None:
         """Get back under the limits after one cookie too many (RFC 6265 5.3, at its end)."""
         if self._earliest <= now:
             for cookie in self:
@@ -292,7 +307,7 @@ class CookieJar:
 
     def _drop(self, cookie: Cookie) -> None:
         bucket = self._domains[cookie.domain]
-        del bucket[cookie.path, cookie.name]
+        del bucket[cookie._key]
         if not bucket:
             del self._domains[cookie.domain]
         del self._recent[cookie]

@@ -389,6 +389,14 @@ def test_an_expired_cookie_removes_its_predecessor_only():
     assert sent(jar, "https://www.example.com/x") == "b=3"
 
 
+def test_a_cookie_for_the_domain_does_not_replace_the_one_of_its_host():
+    jar = jar_with("sid=mine; Path=/", host="example.com")
+    jar.store(["sid=planted; Path=/; Domain=example.com"], "https", "sub.example.com", "/", NOW)
+    assert sent(jar, "https://example.com/") == "sid=mine; sid=planted"
+    jar.store(["sid=; Path=/; Domain=example.com; Max-Age=0"], "https", "example.com", "/", NOW)
+    assert sent(jar, "https://example.com/") == "sid=mine"
+
+
 # -- https and http ----------------------------------------------------------------------------------------------
 
 # (stored over https at a.example.com, then from http, at host, is it refused?)
@@ -454,6 +462,14 @@ def test_a_full_domain_loses_the_cookie_unused_for_longest():
     assert names(jar) == "b d e p"
 
 
+def test_being_sent_is_a_use():
+    jar = CookieJar(max_per_domain=2)
+    jar.store(["a=1; Path=/a", "b=1; Path=/b"], "https", "a.com", "/", NOW)
+    assert sent(jar, "https://a.com/a") == "a=1"
+    fill(jar, "c")
+    assert names(jar) == "a c"
+
+
 def test_a_full_jar_loses_the_cookie_unused_for_longest():
     jar = CookieJar(max_cookies=3)
     for number in range(3):
@@ -481,6 +497,7 @@ def test_memory_is_bounded_and_the_index_stays_true():
         fill(jar, f"n{number % 7}", host=f"h{number % 11}.com", life="; Max-Age=30" * (number % 3), now=NOW + number)
         assert len(jar) <= 20
         assert len(jar) == len(list(jar)) == sum(map(len, jar._domains.values()))
+        assert all(jar._domains.values())  # no domain is kept without cookies
     jar.clear()
     assert len(jar) == 0
     assert sent(jar, "https://h1.com/") is None
