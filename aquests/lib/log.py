@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import Any, Final, Protocol, TypeGuard
+from typing import Any, Final, Protocol, TypeGuard, cast
 
 from ..errors import RequestError
 
@@ -79,7 +79,7 @@ def as_logger(candidate: object) -> AnyLogger:
         return candidate
     if _is_simple(candidate):
         logger = logging.Logger("aquests.simple", logging.DEBUG)  # not in the tree: no other handler sees it
-        logger.addHandler(_SimpleHandler(candidate))
+        logger.addHandler(_handler(candidate))
         return logger
     raise RequestError(
         f"logger must be a logging.Logger or an object with log(msg, type) and trace(), not {type(candidate).__name__}"
@@ -90,19 +90,19 @@ def _is_simple(candidate: object) -> TypeGuard[SimpleLogger]:
     return callable(getattr(candidate, "log", None)) and callable(getattr(candidate, "trace", None))
 
 
-class _SimpleHandler(logging.Handler):
-    """Hands records to a :class:`SimpleLogger`."""
+def _handler(target: SimpleLogger) -> logging.Handler:
+    """A handler that hands records to ``target``, and whose failures break nothing."""
+    from logging.handlers import QueueHandler  # its emit() gives what enqueue() raises to handleError()
 
-    _TYPES = {"WARNING": "warn", "CRITICAL": "fatal"}
+    types = {"WARNING": "warn", "CRITICAL": "fatal"}
 
-    def __init__(self, target: SimpleLogger):
-        super().__init__()
-        self._target = target
+    class Handing(QueueHandler):
+        def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+            return record
 
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self._target.log(record.getMessage(), self._TYPES.get(record.levelname, record.levelname.lower()))
+        def enqueue(self, record: logging.LogRecord) -> None:
+            target.log(record.getMessage(), types.get(record.levelname, record.levelname.lower()))
             if record.exc_info:
-                self._target.trace()
-        except Exception:  # the contract of logging.Handler.emit: a broken logger never breaks the program
-            self.handleError(record)
+                target.trace()
+
+    return Handing(cast("Any", target))

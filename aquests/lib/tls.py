@@ -236,7 +236,7 @@ def _explain(exc: ssl.SSLError, line: ssl.SSLObject, head: bytes | None) -> str:
     if isinstance(exc, ssl.SSLCertVerificationError):
         if exc.verify_code in _MISMATCH:
             names = _names(line)
-            return f"hostname mismatch, certificate is valid for {names}" if names else exc.verify_message
+            return f"hostname mismatch, certificate is valid for {names or 'other names'}"
         return _VERIFY.get(exc.verify_code, f"certificate is not accepted: {exc.verify_message}")
     if isinstance(exc, ssl.SSLZeroReturnError):
         return "the server ended TLS during the handshake"
@@ -262,7 +262,10 @@ def _names(line: ssl.SSLObject) -> str:
     chain = ask() if ask is not None else None
     if not chain:
         return ""
-    names = [value for _, value in chain[0].get_info().get("subjectAltName", ())]
+    try:
+        names = [value for _, value in chain[0].get_info().get("subjectAltName", ())]
+    except (ssl.SSLError, ValueError):  # it may be damaged, or made to be: bytes that are no UTF-8
+        return ""
     shown = ["".join(c for c in name[:80] if c.isprintable()) for name in names[:5]]
     return ", ".join(shown) + (", …" if len(names) > 5 else "")
 
@@ -285,11 +288,9 @@ def context_for(
 
     Files are not read again while their context is kept; the last MAX_CONTEXTS ones are.
     """
+    _check(verify, ca, cert, keylog)
     key = (verify, ca, cert, tuple(alpn), keylog, min_version, os.environ.get("SSLKEYLOGFILE"))
-    try:
-        context = _contexts.pop(key, None)
-    except TypeError as exc:
-        raise RequestError("verify, ca, cert and keylog take paths, PEM text, True and False") from exc
+    context = _contexts.pop(key, None)
     if context is None:
         context = make_context(verify=verify, ca=ca, cert=cert, alpn=alpn, keylog=keylog, min_version=min_version)
         if len(_contexts) >= MAX_CONTEXTS:
@@ -320,8 +321,7 @@ def make_context(
 
     Raises RequestError, which says what to mend and never holds a password.
     """
-    if not isinstance(verify, bool):
-        raise RequestError("verify must be True or False; a file of authorities goes into ca=…")
+    _check(verify, ca, cert, keylog)
     keys = keylog or (None if sys.flags.ignore_environment else os.environ.get("SSLKEYLOGFILE"))
     try:
         context = _trusting(ca) if verify else _trusting_all()
@@ -336,6 +336,22 @@ def make_context(
     if alpn:
         _offer(context, alpn)
     return context
+
+
+def _check(verify: Any, ca: Any, cert: Any, keylog: Any) -> None:
+    """Refuse wrong types, before the cache takes 1 for True or stumbles over a list."""
+    path = (str, os.PathLike)
+    if not isinstance(verify, bool):
+        raise RequestError("verify must be True or False; a file of authorities goes into ca=…")
+    if ca is not None and not isinstance(ca, (*path, bytes)):
+        raise RequestError("ca must be a path, PEM text or DER bytes")
+    if keylog is not None and not isinstance(keylog, path):
+        raise RequestError("keylog must be a path")
+    if cert is not None and not isinstance(cert, path):
+        good = isinstance(cert, tuple) and 1 <= len(cert) <= 3 and isinstance(cert[0], path)
+        kinds = ((*path, type(None)), (str, bytes, type(None)))  # of key and password
+        if not good or not all(map(isinstance, cert[1:], kinds)):
+            raise RequestError("cert must be a path, (certificate, key) or (certificate, key, password)")
 
 
 def _trusting_all() -> ssl.SSLContext:
@@ -364,7 +380,7 @@ def _authorities(ca: Path | bytes) -> tuple[str, str | None, str | bytes | None]
     elif "-----BEGIN " in (where := os.fspath(ca)):
         where, data = "the text given", where.encode()
     elif os.path.isdir(where):
-        names = sorted(os.listdir(where))
+        names = _folder(where)
         if any(len(name) == 10 and name.endswith(".0") for name in names):
             return where, where, None  # named by hash: OpenSSL reads what it needs
         data = b"\n".join(_file("ca", os.path.join(where, name)) for name in names if name.endswith((".pem", ".crt")))
@@ -376,8 +392,9 @@ def _authorities(ca: Path | bytes) -> tuple[str, str | None, str | bytes | None]
     return where, None, data.decode("ascii", "ignore") if b"-----BEGIN " in data else data
 
 
-def _load_cert(context: ssl.SSLContext, cert: Cert) -> None:
-    path, key, password = _parts(cert)
+def _load_cert(context: ssl.SSLContext, cert: Path | tuple[Any, ...]) -> None:
+    path, key, password = (*(cert if isinstance(cert, tuple) else (cert,)), None, None)[:3]
+    key = key or path
     for file in (path, key):
         _file("cert", file)
     asked = False
@@ -389,7 +406,7 @@ def _load_cert(context: ssl.SSLContext, cert: Cert) -> None:
 
     try:
         context.load_cert_chain(path, key, answer)
-    except (ssl.SSLError, ValueError, TypeError) as exc:
+    except (ssl.SSLError, ValueError) as exc:  # ValueError: a password beyond OpenSSL's limit
         if getattr(exc, "reason", None) == "KEY_VALUES_MISMATCH":
             hint = f"the key in {key} belongs to another certificate than {path}"
         elif asked and not password:
@@ -401,15 +418,6 @@ def _load_cert(context: ssl.SSLContext, cert: Cert) -> None:
         raise RequestError(f"cert: {hint}") from exc
 
 
-def _parts(cert: Any) -> tuple[str, str, str | bytes | None]:
-    """(certificate, key, password), with the key in the certificate's file if nothing else is said."""
-    parts = cert if isinstance(cert, tuple) else (cert,)
-    path, key, password = (*parts, None, None, None)[:3]
-    if len(parts) > 3 or not all(isinstance(part, (str, os.PathLike)) for part in (path, key or path)):
-        raise RequestError("cert must be a path, (certificate, key) or (certificate, key, password)")
-    return os.fspath(path), os.fspath(key or path), password
-
-
 def _offer(context: ssl.SSLContext, alpn: Sequence[str]) -> None:
     try:
         if isinstance(alpn, str):
@@ -419,13 +427,25 @@ def _offer(context: ssl.SSLContext, alpn: Sequence[str]) -> None:
         raise RequestError(f"alpn must be a list of protocol names of 1 to 255 bytes, not {alpn!r}") from exc
 
 
-def _file(option: str, path: Any) -> bytes:
+def _file(option: str, path: Path) -> bytes:
     """The bytes of a file a user named; OpenSSL's own errors do not say which file is missing."""
     try:
         with open(path, "rb") as file:
             return file.read()
+    except (OSError, ValueError) as exc:
+        raise _unreadable(option, path, exc) from exc
+
+
+def _folder(path: str) -> list[str]:
+    try:
+        return sorted(os.listdir(path))
     except OSError as exc:
-        raise RequestError(f"{option}: {os.fspath(path)} cannot be read ({exc.strerror})") from exc
+        raise _unreadable("ca", path, exc) from exc
+
+
+def _unreadable(option: str, path: Path, exc: OSError | ValueError) -> RequestError:
+    reason = getattr(exc, "strerror", None) or exc
+    return RequestError(f"{option}: {os.fspath(path)!r} cannot be read ({reason})")
 
 
 # Sessions

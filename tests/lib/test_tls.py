@@ -285,12 +285,16 @@ def test_alpn(pki, offered, served, chosen):
 
 
 @versions
-def test_session_is_reused(pki, version):
+@pytest.mark.parametrize("polite", [True, False])
+def test_session_is_reused(pki, version, polite):
     context, cache = trusting(pki), SessionCache()
     first, server = Tls(context, NAME, cache.get(NAME, 443, context)), Server(pki.server, version)
     shake(first, server)
     assert not first.session_reused and not server.object.session_reused
+    if polite:
+        server.feed(first.goodbye())
     cache.put(NAME, 443, context, first.session)
+    del first, server.object
     second, again = Tls(context, NAME, cache.get(NAME, 443, context)), Server(None, context=server.context)
     shake(second, again)
     assert second.session_reused and again.object.session_reused
@@ -361,6 +365,8 @@ def test_names_of_a_stranger_are_tamed():
     leaf = types.SimpleNamespace(get_info=lambda: {"subjectAltName": names})
     line: Any = types.SimpleNamespace(_sslobj=types.SimpleNamespace(get_unverified_chain=lambda: [leaf]))
     assert module._names(line) == f"ab, {'x' * 80}, 0, 1, 2, …"
+    leaf.get_info = lambda: b"\xe5".decode()  # what a flipped bit in a name does
+    assert module._names(line) == ""
     assert module._names(cast(Any, None)) == ""
 
 
@@ -560,9 +566,9 @@ def test_bad_cert_says_what_to_mend(pki, tmp_path):
     other = tmp_path / "other.pem"
     pki.server.private_key_pem.write_to_path(other)
     cases = [
-        (tmp_path / "no.pem", "no.pem cannot be read (No such file or directory)"),
-        ((pki.cert, tmp_path / "no.key"), "no.key cannot be read (No such file or directory)"),
-        (tmp_path, "cannot be read (Is a directory)"),
+        (tmp_path / "no.pem", "no.pem' cannot be read (No such file or directory)"),
+        ((pki.cert, tmp_path / "no.key"), "no.key' cannot be read (No such file or directory)"),
+        (tmp_path, "' cannot be read (Is a directory)"),
         (pki.cert, "there must be a PEM certificate in"),
         (junk, "there must be a PEM certificate in"),
         ((pki.cert, other), "other.pem belongs to another certificate than"),
@@ -570,7 +576,9 @@ def test_bad_cert_says_what_to_mend(pki, tmp_path):
         ((pki.cert, secret, ""), "is encrypted: pass cert=(certificate, key, password)"),
         ((pki.cert, secret, "swordfish"), "the password does not open the key in"),
         ((pki.cert, secret, "swordfish" * 1000), "the password does not open the key in"),
-        ((pki.cert, secret, 5), "the password does not open the key in"),
+        ((pki.cert, secret, 5), "cert must be a path"),
+        ([pki.cert, pki.key], "cert must be a path"),
+        ("a\0b", "cannot be read (embedded null byte)"),
         ((), "cert must be a path"),
         ((pki.cert, pki.key, "a", "b"), "cert must be a path"),
         (5, "cert must be a path"),
@@ -620,7 +628,7 @@ def test_bad_ca_says_what_to_mend(tmp_path):
     (tmp_path / "junk.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     (tmp_path / "dir").mkdir()
     for ca, message in [
-        (tmp_path / "no.pem", "ca: .*no.pem cannot be read .No such file or directory."),
+        (tmp_path / "no.pem", "ca: .*no.pem. cannot be read .No such file or directory."),
         (tmp_path / "empty.pem", "ca: there is no certificate in .*empty.pem"),
         (tmp_path / "junk.pem", "ca: no certificate can be read from .*junk.pem"),
         (tmp_path / "dir", "ca: there is no certificate in .*dir"),
@@ -632,11 +640,25 @@ def test_bad_ca_says_what_to_mend(tmp_path):
             make_context(ca=ca)
 
 
+def test_directory_that_cannot_be_read(tmp_path, monkeypatch):
+    """Root may read everything, so the system's refusal is played."""
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("os.listdir", refuse)
+    with pytest.raises(RequestError, match=r"ca: .* cannot be read \(Permission denied\)"):
+        make_context(ca=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"verify": "/etc/ca.pem"}, "verify must be True or False"),
         ({"verify": 1}, "verify must be True or False"),
+        ({"ca": True}, "ca must be a path"),
+        ({"ca": ["a"]}, "ca must be a path"),
+        ({"keylog": True}, "keylog must be a path"),
         ({"alpn": "h2"}, "alpn must be a list"),
         ({"alpn": ["x" * 256]}, "alpn must be a list"),
         ({"alpn": [""]}, "alpn must be a list"),
@@ -705,8 +727,9 @@ def test_context_for_tells_settings_apart(pki, tmp_path, monkeypatch):
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "other"))
     made.append(context_for(ca=pki.pem))
     assert len(set(made)) == len(made)
-    with pytest.raises(RequestError, match="take paths"):
-        context_for(ca=cast(Any, ["a"]))
+    for wrong in ({"ca": ["a"]}, {"verify": 1}, {"verify": 0}, {"cert": [pki.both]}):
+        with pytest.raises(RequestError, match="must be"):
+            context_for(**cast(Any, wrong))
 
 
 def test_default_is_careful():
@@ -742,7 +765,7 @@ def test_fuzz_flipped_byte_in_the_handshake(pki, place, flip, version):
     try:
         for _ in range(4):
             answer = bytearray(server.feed(out))
-            if place < len(answer):
+            if 0 <= place < len(answer):
                 answer[place] ^= flip
             place -= len(answer)
             out = tls.unseal(bytes(answer)) if tls.done else tls.handshake(bytes(answer))
