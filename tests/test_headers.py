@@ -197,7 +197,7 @@ class Colour(str, enum.Enum):  # noqa: UP042 (its str() is "Colour.RED", a StrEn
         ({"A": Colour.RED}, (("A", "red"),)),
         ({"A": ""}, (("A", ""),)),
         ({"A": " \t x\ty \t"}, (("A", "x\ty"),)),
-        ({"A": b" x "}, (("A", "x"),)),
+        ({"A": b" \tx\t "}, (("A", "x"),)),
         ({"A": " é "}, (("A", "é"),)),
         ({"A": "€"}, (("A", "\xe2\x82\xac"),)),
         ({"A": "é€"}, (("A", "\xc3\xa9\xe2\x82\xac"),)),
@@ -208,6 +208,18 @@ class Colour(str, enum.Enum):  # noqa: UP042 (its str() is "Colour.RED", a StrEn
 )
 def test_good_headers(headers, expected):
     assert request_headers(headers) == expected
+
+
+@pytest.mark.parametrize("code", [*range(9), *range(10, 0x20), 0x7F, 0xD800, 0xDBFF, 0xDC00, 0xDFFF])
+@pytest.mark.parametrize("form", ["x{}y", "{}", "{}é", "y€{}"])
+def test_each_control_and_surrogate_is_refused(code, form):
+    with pytest.raises(RequestError, match=f"header A: U\\+{code:04X} may not stand in a value"):
+        request_headers({"A": form.format(chr(code))})
+
+
+@pytest.mark.parametrize("code", [9, 0x20, 0x7E, 0x80, 0x9F, 0xFF])
+def test_their_neighbours_are_not(code):
+    assert request_headers({"A": f"x{chr(code)}y"}) == (("A", f"x{chr(code)}y"),)
 
 
 def test_values_become_plain_str():
