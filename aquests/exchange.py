@@ -115,13 +115,15 @@ class Line:
 class Trail:
     """What happened before this attempt: redirects, retries, authentication."""
 
-    __slots__ = ("attempted", "fresh", "history", "stranger", "visited")
+    __slots__ = ("attempted", "fresh", "history", "rounds", "stranger", "visited")
 
     def __init__(self) -> None:
         self.history: list[Response] = []
         self.visited: list[tuple[str, str]] = []
         self.attempted: str | None = None
         """The Authorization value a challenge was answered with."""
+        self.rounds = 0
+        """Challenges answered so far."""
         self.fresh = False
         """The free retry on a stale line has been used."""
         self.stranger = False

@@ -126,7 +126,9 @@ class HttpRequest(Request):
         if place.scheme not in ("http", "https", "http+unix", "https+unix"):
             raise RequestError(f"{place.scheme}:// is not HTTP: use http:// or https://")
         if place.user is not None and "auth" not in options:
-            options["auth"] = (place.user, place.password or "")
+            from .auth import credentials
+
+            options["auth"] = credentials((place.user, place.password or ""))
         return place
 
     def place(self, endpoints: Endpoints) -> None:

@@ -49,7 +49,7 @@ class Rules:
         given = {name.lower() for name, _ in x.given}
         extra: list[tuple[str, str | None]] = []
         if self._jar is not None and "cookie" not in given:
-            cookie = self._jar.header(endpoint.scheme, endpoint.host, _path(x.url), time())
+            cookie = self._jar.header(endpoint.scheme, endpoint.origin[1], _path(x.url), time())
             if cookie:
                 extra.append(("Cookie", cookie))
         auth = _credentials(x)
@@ -58,8 +58,7 @@ class Rules:
             if trail is not None and trail.attempted is not None:
                 authorization: str | None = trail.attempted
             else:
-                body = x.payload if isinstance(x.payload, bytes) else None
-                authorization = self._auth().ahead(endpoint.origin, auth, x.method, _target(x.url), body)
+                authorization = self._auth().ahead(endpoint.origin, auth, x.method, _target(x.url), _whole_body(x))
             if authorization:
                 extra.append(("Authorization", authorization))
         if extra:
@@ -79,9 +78,14 @@ class Rules:
         head: Any = x.head
         if not x.endpoint.spec.web:
             return None
+        endpoint = x.endpoint
         if self._jar is not None:
-            endpoint = x.endpoint
-            self._jar.store(head.headers.get_all("set-cookie"), endpoint.scheme, endpoint.host, _path(x.url), time())
+            cookies = head.headers.get_all("set-cookie")
+            self._jar.store(cookies, endpoint.scheme, endpoint.origin[1], _path(x.url), time())
+        if self._authenticator is not None and "authentication-info" in head.headers:
+            auth = _credentials(x)
+            if auth is not None:
+                self._authenticator.note_info(endpoint.origin, auth, head.headers["authentication-info"])
         again = None
         if head.status == 401:
             again = self._answer_challenge(x)
@@ -99,14 +103,17 @@ class Rules:
         sent = next((value for name, value in x.headers if name.lower() == "authorization"), None)
         if sent is not None and any(name.lower() == "authorization" for name, _ in x.given):
             return None  # the user's own header was refused: nothing better is known
-        body = x.payload if isinstance(x.payload, bytes) else None
         values = head.headers.get_all("www-authenticate")
-        authorization = self._auth().challenged(x.endpoint.origin, auth, values, x.method, _target(x.url), body, sent)
+        rounds = x.trail.rounds if x.trail is not None else 0
+        authorization = self._auth().challenged(
+            x.endpoint.origin, auth, values, x.method, _target(x.url), _whole_body(x), sent, rounds
+        )
         if authorization is None or not rewound(x.payload):
             return None
         again = x.again()
         again.trail = again.trail or Trail()
         again.trail.attempted = authorization
+        again.trail.rounds += 1
         again.ruled = True
         return again
 
@@ -166,6 +173,11 @@ def _credentials(x: Exchange) -> Any:
         return None
     options = x.request.options
     return options.get("auth") if options else None
+
+
+def _whole_body(x: Exchange) -> bytes | None:
+    """The body for a digest over it; None if it is streamed and not at hand."""
+    return b"" if x.payload is None else x.payload if isinstance(x.payload, bytes) else None
 
 
 def _target(url: str) -> str:
