@@ -1,0 +1,66 @@
+"""The package, for setuptools; the tools are configured in pyproject.toml.
+
+The version is read from aquests/version.py as text: building must not import what is being built.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "aquests" / "version.py").read_text(), re.MULTILINE)[1]
+README = HERE / "README.rst"
+
+DEMO = ["granian>=2.3", "trustme>=1.2"]
+TEST = [
+    *DEMO,
+    "cryptography>=44",
+    "h2>=4.1",
+    "hypercorn>=0.17",
+    "hypothesis>=6.100",
+    "psutil>=6",
+    "pytest>=8.3",
+]
+
+setup(
+    name="aquests",
+    version=VERSION,
+    description="Ask anything, as many times as you like, as fast as the wire allows, from plain Python",
+    long_description=README.read_text(encoding="utf-8") if README.exists() else "",
+    long_description_content_type="text/x-rst",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=["aquests", "aquests.lib", "aquests.protocols"],
+    package_data={"aquests": ["py.typed"]},
+    zip_safe=False,
+    install_requires=[
+        "Brotli>=1.2",
+        "backports.zstd>=1.0; python_version < '3.14'",
+        "charset-normalizer>=3.4",
+        "idna>=3.7",
+        "publicsuffixlist>=1.0.2",
+        "rich>=13",
+    ],
+    extras_require={
+        "demo": DEMO,
+        "test": TEST,
+        "bench": [*DEMO, "aiohttp>=3.11", "geventhttpclient>=2.3", "httpx[http2]>=0.28", "pycurl>=7.45.7"],
+        "check": [*TEST, "mypy>=1.18", "ruff>=0.14"],
+    },
+    entry_points={"console_scripts": ["aquests = aquests.cli:main"]},
+    keywords=["http", "client", "load testing", "batch", "asynchronous"],
+    classifiers=[
+        "Intended Audience :: Developers",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Internet :: WWW/HTTP",
+        "Topic :: Software Development :: Testing :: Traffic Generation",
+        "Typing :: Typed",
+    ],
+)
