@@ -31,7 +31,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from .errors import AquestsError
+    from .errors import AquestsError, TlsError
     from .exchange import Exchange
 
 Address = tuple[int, Any]
@@ -126,7 +126,12 @@ class Tls(Protocol):
 
     done: bool
     closed: bool
+    """The peer said that it sends no more (close_notify)."""
     alpn: str | None
+    error: TlsError | None
+    """Garbage came behind the plaintext that was returned last."""
+    alert: bytes
+    """What to send before closing, after a TlsError."""
 
     def handshake(self, data: bytes) -> bytes:
         """Feed the peer's bytes, get the bytes to send. Raises TlsError."""

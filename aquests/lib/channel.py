@@ -200,11 +200,7 @@ class Channel:
         try:
             out = tls.handshake(data)
         except TlsError as error:
-            self._send_quietly(getattr(tls, "alert", b""))
-            error.endpoint = error.endpoint or self.endpoint.label
-            error.phase = "tls"
-            error.after = self._age()
-            self.close(error)
+            self._tls_broken(error)
             return
         if out:
             self._transmit(out)
@@ -264,13 +260,23 @@ class Channel:
         try:
             plain = tls.unseal(data)
         except TlsError as error:
-            error.endpoint = self.endpoint.label
-            self.close(error)
+            self._tls_broken(error)
             return
         if plain:
             self._take(plain)
-        if tls.closed and self.phase == "open":
+        if self.phase != "open":
+            return
+        if tls.error is not None:  # there was garbage behind the plaintext
+            self._tls_broken(tls.error)
+        elif tls.closed:
             self._on_eof()
+
+    def _tls_broken(self, error: TlsError) -> None:
+        assert self._tls is not None
+        self._send_quietly(self._tls.alert)
+        error.endpoint = error.endpoint or self.endpoint.label
+        error.after = error.after or self._age()
+        self.close(error)
 
     def _take(self, data: bytes) -> None:
         finished = self._receive(data)
@@ -348,7 +354,11 @@ class Channel:
         data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
         outbox.clear()
         if self._tls is not None:
-            data = self._tls.seal(data)
+            try:
+                data = self._tls.seal(data)
+            except TlsError as error:
+                self._tls_broken(error)
+                return
         self._transmit(data)
 
     def _transmit(self, data: bytes) -> None:
@@ -459,7 +469,10 @@ class Channel:
         data = b"".join(self._outbox)
         self._outbox.clear()
         if self._tls is not None:
-            data = (self._tls.seal(data) if data else b"") + self._tls.goodbye()
+            try:
+                data = (self._tls.seal(data) if data else b"") + self._tls.goodbye()
+            except TlsError:
+                return  # the line broke before we could be polite
         self._send_quietly(data)
 
     def _send_quietly(self, data: bytes) -> None:
@@ -501,9 +514,12 @@ class Stacked:
         return self._inner.alpn
 
     @property
+    def error(self) -> TlsError | None:
+        return self._inner.error or self._outer.error
+
+    @property
     def alert(self) -> bytes:
-        alert: bytes = getattr(self._inner, "alert", b"")
-        return self._outer.seal(alert) if alert else b""
+        return self._outer.seal(self._inner.alert) if self._inner.alert else self._outer.alert
 
     def handshake(self, data: bytes) -> bytes:
         out = self._inner.handshake(self._outer.unseal(data) if data else b"")
