@@ -31,6 +31,7 @@ NVP: Final = "text/namevalue"
 PIECE: Final = 65536
 """Bytes read at a time: what a socket takes at once, and little enough for ten thousand uploads."""
 _OCTETS: Final = "application/octet-stream"
+_END: Final = object()
 _RAW: Final = (bytes, bytearray, memoryview)
 _PIECES: Final = (str, bytes, bytearray, memoryview)
 
@@ -174,19 +175,16 @@ class _File:
 
     def _read_file(self, n: int) -> bytes:
         file = self._file
-        try:
-            if self._start is not None:
-                file.seek(self._start + self._sent)
-            piece = file.read(n)
-        except Exception as fault:  # the user's object, so anything
-            if getattr(file, "closed", False):
-                raise RequestError(
-                    f"{self._label} was closed before it was sent: keep it open until its request is answered",
-                    phase="send",
-                ) from fault
-            raise RequestError(f"{self._label} cannot be read ({_said(fault)})", phase="send") from fault
+        if getattr(file, "closed", False):
+            raise RequestError(
+                f"{self._label} was closed before it was sent: keep it open until its request is answered", phase="send"
+            )
+        failed = f"{self._label} cannot be read"
+        if self._start is not None:
+            _foreign(failed, file.seek, self._start + self._sent)
+        piece = _foreign(failed, file.read, n)
         if not isinstance(piece, bytes):
-            raise RequestError(f"{self._label} gave {type(piece).__name__} instead of bytes", phase="send")
+            raise RequestError(f"{self._label} gave {_a(piece)} instead of bytes", phase="send")
         if len(piece) > n:
             raise RequestError(f"{self._label} gave {len(piece)} bytes when asked for {n}", phase="send")
         return piece
@@ -194,18 +192,16 @@ class _File:
     def _extent(self) -> tuple[int | None, int | None]:
         """(position, bytes from there to the end); None for what the file cannot tell."""
         file = self._file
-        try:
-            if hasattr(file, "seekable") and not file.seekable():
-                return None, None
-            start: int = file.tell()
-            file.seek(0, os.SEEK_END)
-            end: int = file.tell()
-            file.seek(start)
-            if end <= start and file.read(1):  # devices and /proc say 0 and have more
-                file.seek(start)
-                return start, None
-        except (AttributeError, OSError, ValueError):
+        failed = f"{self._label} cannot be measured"
+        if not hasattr(file, "seekable") or not _foreign(failed, file.seekable):
             return None, None
+        start = _foreign(failed, file.tell)
+        _foreign(failed, file.seek, 0, os.SEEK_END)
+        end = _foreign(failed, file.tell)
+        _foreign(failed, file.seek, start)
+        if end <= start and _foreign(failed, file.read, 1):  # devices and /proc say 0 and have more
+            _foreign(failed, file.seek, start)
+            return start, None
         return start, max(end - start, 0)
 
 
@@ -244,14 +240,12 @@ class _Items:
 
     def _next_item(self) -> bytes | None:
         """The next item as bytes, None after the last."""
-        try:
-            if self._iterator is None:
-                self._iterator = iter(self._items)
-            item = next(self._iterator)
-        except StopIteration:
+        failed = "the iterable of the body failed"
+        if self._iterator is None:
+            self._iterator = _foreign(failed, iter, self._items)
+        item = _foreign(failed, next, self._iterator, _END)
+        if item is _END:
             return None
-        except Exception as fault:  # the user's code, so anything
-            raise RequestError(f"the iterable of the body failed ({_said(fault)})", phase="send") from fault
         if isinstance(item, str):
             return _utf8(item, "an item of the body")
         if isinstance(item, _RAW):
@@ -260,6 +254,14 @@ class _Items:
 
 
 _Part: TypeAlias = _Bytes | _File | _Items
+
+
+def _foreign(failed: str, call: Callable[..., Any], *arguments: Any) -> Any:
+    """What the user's object answers. Whatever it raises becomes a RequestError: it must not end the run."""
+    try:
+        return call(*arguments)
+    except Exception as fault:
+        raise RequestError(f"{failed} ({_said(fault)})", phase="send") from fault
 
 
 def source(data: Any) -> BodySource:
