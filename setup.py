@@ -17,10 +17,13 @@ TEST = [
     *DEMO,
     "cryptography>=44",
     "h2>=4.1",
+    "hdrhistogram>=0.10.3",
     "hypercorn>=0.17",
     "hypothesis>=6.100",
     "psutil>=6",
     "pytest>=8.3",
+    "python-multipart>=0.0.20",
+    "yarl>=1.17",
 ]
 
 setup(
