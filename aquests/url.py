@@ -18,12 +18,11 @@ How to skip ``split`` (2–3 µs) when the origin is known already::
         target = url[cut:]  # may be sent, and shown, as it is
     else:
         parts = split(url)
-        # Is url[:cut] all of scheme and authority? Not so in "http://host?a=/b" and "http://host#/b".
-        if "#" not in url and url[:cut] + parts.target == url:
-            origins[url[:cut]] = ...
+        # Not url[:cut], which in "http://host?a=/b" and "http://host#/b" is more than scheme and authority.
+        origins[parts.text[: -len(parts.target)]] = ...
 
-``is_clean_target`` needs 112 ns for a target of 51 characters, ``split`` of the whole URL 2.1 µs
-(Python 3.11, timeit).
+``is_clean_target`` needs about 120 ns for a target of 51 characters, ``split`` of the whole URL 2.0 µs
+with a host name and 2.6 µs with an IPv4 address (Python 3.11, timeit, an idle machine).
 """
 
 from __future__ import annotations

@@ -470,8 +470,8 @@ def test_the_recipe_in_the_docstring_agrees_with_split(urls):
             continue
         if known is not None and is_clean_target(url, cut):
             assert (known, url[cut:]) == (origin(parts), parts.target)
-        elif "#" not in url and url[:cut] + parts.target == url:
-            origins[url[:cut]] = origin(parts)
+        else:
+            origins[parts.text[: -len(parts.target)]] = origin(parts)
 
 
 # -- other parsers as oracles --------------------------------------------------------------------------------------
