@@ -152,12 +152,12 @@ class Dial:
         """What is spoken first on the bare line: to the proxy, or to the place itself."""
         proxy = self._proxy
         if proxy is None:
-            return self.endpoint.make_wire(), self._make_tls()
+            return self.endpoint.make_wire(self._settings), self._make_tls()
         tls = self._make_proxy_tls(proxy) if proxy.scheme == "https" else None
         if forwards(proxy, self.endpoint.scheme):
             authorization = proxy_authorization(proxy)
             extra = (("Proxy-Authorization", authorization),) if authorization else ()
-            return self.endpoint.make_wire(f"http://{self.endpoint.host_header}", extra), tls
+            return self.endpoint.make_wire(self._settings, f"http://{self.endpoint.host_header}", extra), tls
         return self._tunnel, tls
 
     def _tunnel(self, alpn: str | None) -> Any:
@@ -217,7 +217,7 @@ class Dial:
                 self._fail(error)
                 return
             surplus = getattr(channel.wire, "surplus", b"")
-            channel.upgrade(self.endpoint.make_wire(), tls, surplus)
+            channel.upgrade(self.endpoint.make_wire(self._settings), tls, surplus)
             return
         channel.at_close = self._at_close
         self._channels.clear()

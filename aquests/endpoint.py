@@ -16,11 +16,14 @@ from .url import Url, host_header
 
 if TYPE_CHECKING:
     from .seam import MakeWire
+    from .settings import Settings
 
 LINE_OPTIONS: Final = frozenset(("proxy", "verify", "ca", "cert", "unix", "trust_env"))
 """Options of a request that another line is needed for."""
 MAX_IDLE_ENDPOINTS: Final = 4096
 """Places nobody asks for now; beyond that the table is swept."""
+
+UNLIMITED: Final = 1 << 30
 
 _numbers = count()
 
@@ -50,6 +53,7 @@ class Endpoint:
         "lane",
         "lines",
         "listed",
+        "most",
         "number",
         "options",
         "origin",
@@ -86,18 +90,21 @@ class Endpoint:
         """Lines that could take more, longest known first."""
         self.lines = 0
         """Lines open or being made."""
+        self.most = UNLIMITED
+        """Lines this place takes at once: lowered when it refuses one more."""
         self.number = next(_numbers)
         self._makers: dict[tuple[Any, ...], MakeWire] = {}
 
-    def make_wire(self, prefix: str = "", extra: tuple[tuple[str, str], ...] = ()) -> MakeWire:
+    def make_wire(self, settings: Settings, prefix: str = "", extra: tuple[tuple[str, str], ...] = ()) -> MakeWire:
         """What makes the wires of lines to here; prepared once for each way to go.
 
         ``prefix`` and ``extra`` headers are for a proxy that forwards (the absolute form).
         """
-        key = (prefix, extra)
+        key = (prefix, extra, settings)
         make = self._makers.get(key)
         if make is None:
-            make = self._makers[key] = self.spec.load().lines(self, prefix, extra)
+            self._makers.clear()  # of settings that hold no more
+            make = self._makers[key] = self.spec.load().lines(self, prefix, extra, settings)
         return make
 
     def __repr__(self) -> str:
@@ -120,13 +127,17 @@ class Endpoints:
         """The endpoint of a split URL, with the line options of a request."""
         given = {name: options[name] for name in LINE_OPTIONS & options.keys()} if options else {}
         unix = given.pop("unix", None) or url.unix
-        key = (url.scheme, url.host, url.port, unix, *sorted((name, _hashable(value)) for name, value in given.items()))
+        return self.intern(url.scheme, url.host, url.port, unix, given)
+
+    def intern(self, scheme: str, host: str, port: int, unix: str | None, options: Mapping[str, Any]) -> Endpoint:
+        """The one endpoint for these; ``options`` (hashable values or lists) make a place distinct, too."""
+        distinct = sorted((name, _hashable(value)) for name, value in options.items())
+        key = (scheme, host, port, unix, *distinct)
         endpoint = self._table.get(key)
         if endpoint is None:
             if len(self._table) >= self._sweep_at:
                 self._sweep()
-            endpoint = Endpoint(url.scheme, url.host, url.port, unix, given, self.make_waiting())
-            self._table[key] = endpoint
+            endpoint = self._table[key] = Endpoint(scheme, host, port, unix, options, self.make_waiting())
         return endpoint
 
     def remember(self, text: str, endpoint: Endpoint) -> None:

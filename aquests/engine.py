@@ -222,6 +222,8 @@ class Engine:
                 channel = next(iter(endpoint.roomy))
                 self._rouse(channel)
                 self._feed(channel)
+            elif endpoint.lines >= endpoint.most:
+                queue.set_aside(endpoint)  # its own lines take from it as they come free
             elif self._free_slot():
                 self._dial(queue.take(endpoint).begin(monotonic(), self.settings))
             else:
@@ -261,6 +263,11 @@ class Engine:
         if channel is None:
             assert error is not None
             self._slot_freed(dial.endpoint)
+            if error.crowded and dial.endpoint.lines:
+                # The place takes no more lines: go on with those it has given.
+                dial.endpoint.most = dial.endpoint.lines
+                self.queue.put_back(x.again(), x.endpoint)
+                return
             if exhausted_descriptors(error) and self._wait_for_descriptors(x, error):
                 return
             self._fail(x, error)
@@ -379,7 +386,7 @@ class Engine:
         now = monotonic()
         for x in exchanges:
             x.finished_at = now
-            if x.error is None and not x.head.special:  # type: ignore[union-attr]
+            if x.error is None and x.codec is None and not x.head.special:  # type: ignore[union-attr]
                 self._settle(x)
             else:
                 self._review(channel, x)
@@ -399,6 +406,8 @@ class Engine:
         self.lines -= 1
         endpoint.lines -= 1
         self._paused = False
+        if endpoint.waiting and not endpoint.listed:
+            self.queue.enlist(endpoint)
 
     # From an answer to the callback
 
@@ -440,13 +449,21 @@ class Engine:
                 self.stats.retries += 1
                 self._again.append(again)
                 return
-        else:
+        elif x.endpoint.spec.web:
             again = self.rules.review(x)
+        else:
+            again = x.endpoint.spec.load().review(x, self._elsewhere(x.endpoint))
         if again is None:
             self._settle(x)
+        elif again.delay:
+            self.loop.at(self.loop.now + again.delay, lambda: self.queue.put_back(again, again.endpoint))
         else:
             self.stats.redirects += again.trail is not None and len(again.trail.history) > _hops(x)
             self.queue.put_back(again, again.endpoint)
+
+    def _elsewhere(self, place: Endpoint) -> Callable[[str, int], Endpoint]:
+        """The same kind of place at another address."""
+        return lambda host, port: self.endpoints.intern(place.scheme, host, port, None, place.options)
 
     def _fail(self, x: Exchange, error: AquestsError) -> None:
         x.error = error

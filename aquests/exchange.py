@@ -32,8 +32,17 @@ Pairs = tuple[tuple[str, str | None], ...]
 Callback = Callable[["Response"], object]
 
 
+class Codec(Protocol):
+    """Turns a complete answer into an object: what rides on a protocol (XML-RPC on HTTP)."""
+
+    def decode(self, x: Exchange) -> None:
+        """Set ``x.data``, or ``x.error``: the protocol's own error object, or an AquestsError."""
+
+
 class Request:
     """One queued request. ``response`` is None until it is answered.
+
+    ``codec`` turns the answer's body into an object, if the protocol rides on another one.
 
     ``kind`` is the name of the call that made it (``"postjson"``), ``method`` what the protocol
     says (``"POST"``), ``options`` what was given beyond the defaults, ``endpoint`` is set when it is queued.
@@ -42,6 +51,7 @@ class Request:
     __slots__ = (
         "_meta",
         "callback",
+        "codec",
         "endpoint",
         "headers",
         "kind",
@@ -66,6 +76,7 @@ class Request:
         callback: Callback | None = None,
         meta: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
+        codec: Codec | None = None,
     ):
         self.method = method
         self.kind = kind
@@ -77,6 +88,7 @@ class Request:
         # A flat tuple of keys and values: 56 bytes for one pair where a dict takes 184.
         self._meta = tuple(chain.from_iterable(meta.items())) if meta else ()
         self.options = options
+        self.codec: Codec | None = codec
         self.queued_at = monotonic()
         self.req_id = -1
         self.response: Response | None = None
@@ -138,8 +150,10 @@ class Exchange:
 
     __slots__ = (
         "body",
+        "codec",
         "data",
         "deadline",
+        "delay",
         "endpoint",
         "error",
         "finished_at",
@@ -189,6 +203,9 @@ class Exchange:
         """Bytes of the answer seen; the wire counts, the sweep compares with ``mark``."""
         self.mark = 0
         self.max_content = settings.max_content
+        self.codec: Codec | None = request.codec
+        self.delay = 0.0
+        """Seconds to wait before this attempt is sent."""
         self.untouched = False
         """Set by a wire with ``error``: the peer certainly did not process this request."""
         self.head: Head | None = None
@@ -221,6 +238,7 @@ class Exchange:
         x.first_at = x.finished_at = 0.0
         x.progress = x.mark = 0
         x.untouched = False
+        x.delay = 0.0
         x.head = x.data = x.error = None
         x.body = b""
         x.trailers = ()
@@ -251,6 +269,20 @@ class Head(Protocol):
 
 
 _NO_HEADERS = Headers(())
+
+
+class Status:
+    """A head for protocols whose answers have none; shared by all answers that are alike."""
+
+    __slots__ = ("headers", "lane", "reason", "special", "status", "version")
+
+    def __init__(self, status: int, reason: str, lane: str, version: str = "", special: bool = False):
+        self.status = status
+        self.reason = reason
+        self.lane = lane
+        self.version = version
+        self.special = special
+        self.headers = _NO_HEADERS
 
 
 class Response:
@@ -363,8 +395,8 @@ class Response:
     @property
     def data(self) -> Any:
         """The result object of an RPC or a database; else ``content``."""
-        data = self._x.data
-        return self._x.body if data is None and not self._x.endpoint.yields_data else data
+        x = self._x
+        return x.data if x.endpoint.yields_data or x.codec is not None else x.body
 
     @property
     def encoding(self) -> str:

@@ -64,17 +64,23 @@ class Queue:
         waiting.append(item)
         self.size += 1
         if not endpoint.listed or waiting.__class__ is not Fifo:
-            self._list(endpoint)
+            self.enlist(endpoint)
 
     def put_back(self, item: Any, endpoint: Endpoint) -> None:
         """Queue at the front: it had its turn before."""
         endpoint.waiting.appendleft(item)
         self.size += 1
-        self._list(endpoint)
+        self.enlist(endpoint)
 
-    def _list(self, endpoint: Endpoint) -> None:
+    def enlist(self, endpoint: Endpoint) -> None:
+        """Put the endpoint into the order, by the key of its first request."""
         heappush(self.order, (endpoint.waiting.key(), endpoint.number, endpoint))
         endpoint.listed += 1
+
+    def set_aside(self, endpoint: Endpoint) -> None:
+        """Take the first endpoint out of the order, although it has work; ``enlist`` brings it back."""
+        endpoint.listed -= 1
+        heappop(self.order)
 
     def take(self, endpoint: Endpoint) -> Any:
         """The next one for this endpoint, which must have one."""

@@ -76,8 +76,6 @@ class Rules:
     def review(self, x: Exchange) -> Exchange | None:
         """The next attempt this answer asks for; None: it goes to the user, decoded (or with an error)."""
         head: Any = x.head
-        if not x.endpoint.spec.web:
-            return None
         endpoint = x.endpoint
         if self._jar is not None:
             cookies = head.headers.get_all("set-cookie")
@@ -93,6 +91,8 @@ class Rules:
             again = self._follow(x)
         if again is None and head.encodings and x.error is None:
             self._decode(x)
+        if again is None and x.codec is not None and x.error is None:
+            x.codec.decode(x)
         return again
 
     def _answer_challenge(self, x: Exchange) -> Exchange | None:

@@ -1,7 +1,11 @@
 """What every scheme speaks: one line a scheme, modules imported when first used.
 
-A scheme's module offers ``lines(place, prefix, extra)``, which prepares what all lines to that
-place share and returns ``make_wire(alpn)``.
+A scheme's module offers
+
+- ``lines(place, prefix, extra, settings)``: prepares what all lines to ``place`` (an Endpoint) share, and returns
+  ``make_wire(alpn)``, or what makes the driver or worker of a scheme with another ``transport``;
+- ``review(x, elsewhere)``, if its answers may be ``special``: the next attempt, or None when ``x`` goes to the user.
+  ``elsewhere(host, port)`` is the same kind of place at another address (a cluster's other node).
 """
 
 from __future__ import annotations
@@ -12,12 +16,12 @@ from typing import Final
 
 
 class Scheme:
-    """``module`` within this package, ``port`` by default, ``tls`` from the start, ``alpn`` offered,
-    ``lane`` and ``version`` shown when a line fails before anything was spoken,
-    ``web``: HTTP's rules hold (redirects, cookies …), ``yields_data``: answers are objects
-    (``response.data``), not bodies."""
+    """``module`` within this package; ``port`` by default; ``tls`` from the start; ``alpn`` offered, the best first;
+    ``lane`` and ``version`` are shown when a line fails before anything was spoken; ``web``: HTTP's rules hold
+    (redirects, cookies …); ``yields_data``: answers are objects (``response.data``), not bodies; ``transport``: what
+    moves its bytes: ``"stream"`` (a Channel), ``"polled"`` (a driver with a socket of its own) or ``"threaded"``."""
 
-    __slots__ = ("alpn", "lane", "module", "port", "tls", "version", "web", "yields_data")
+    __slots__ = ("alpn", "lane", "module", "port", "tls", "transport", "version", "web", "yields_data")
 
     def __init__(
         self,
@@ -30,6 +34,7 @@ class Scheme:
         version: str = "",
         web: bool = False,
         yields_data: bool = False,
+        transport: str = "stream",
     ):
         self.module = module
         self.port = port
@@ -39,6 +44,7 @@ class Scheme:
         self.version = version
         self.web = web
         self.yields_data = yields_data
+        self.transport = transport
 
     def load(self) -> ModuleType:
         return import_module("." + self.module, __name__)

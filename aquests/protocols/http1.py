@@ -33,7 +33,7 @@ MAX_BLOCKS: Final = 64
 USER_AGENT: Final = f"aquests/{__version__}"
 
 
-def lines(place: Any, prefix: str = "", extra: Pairs = ()) -> Callable[[str | None], Http1]:
+def lines(place: Any, prefix: str, extra: Pairs, settings: Any) -> Callable[[str | None], Http1]:
     """What makes the wires of lines to ``place`` (an Endpoint); see :class:`Origin` for ``prefix``."""
     defaults = (
         ("Host", place.host_header),
