@@ -453,6 +453,22 @@ class TestFiles:
             body.read()
         assert caught.value.__cause__ is fault
 
+    def test_a_rewind_forgets_the_failure(self) -> None:
+        class Shaky(io.BytesIO):
+            faults = [OSError("once")]
+
+            def read(self, n: int | None = -1) -> bytes:
+                if self.faults:
+                    raise self.faults.pop()
+                return super().read(n)
+
+        body = streamed(Shaky(b"12345"))
+        for _ in range(2):
+            with pytest.raises(RequestError, match="once"):
+                body.read()
+        body.rewind()
+        assert whole(body) == b"12345"
+
     @pytest.mark.parametrize(
         ("answer", "message"),
         [
@@ -666,9 +682,12 @@ class TestMultipart:
             ("many", "letters.txt", "text/plain", b"cdefghij"),
         ]
 
-    def test_a_file_without_a_name_takes_the_fields(self) -> None:
-        with tempfile.TemporaryFile() as file:  # its name is a number
-            assert parsed(*multipart({"photo": file}))[0][1] == "photo"
+    @pytest.mark.parametrize("file_name", [3, None, "<stdin>", "", b"bytes"])
+    def test_a_file_without_a_name_takes_the_fields(self, file_name: object) -> None:
+        class Named(io.BytesIO):
+            name = file_name
+
+        assert parsed(*multipart({"photo": Named(b"")}))[0][1] == "photo"
 
     @pytest.mark.parametrize(
         ("name", "written"),

@@ -80,6 +80,11 @@ class TestRoundTrips:
             with pytest.raises(ProtocolError):
                 decode(body[:-1], [name])
 
+    def test_output_that_waits_although_all_input_is_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(content, "STEP", 1)
+        for size in range(260, 1400):
+            assert decode(raw_deflate(bytes(size)), ["deflate"]) == bytes(size)
+
     @EACH
     def test_coded_emptiness(self, name: str, code: Callable[[bytes], bytes]) -> None:
         assert decode(code(b""), [name]) == b""
