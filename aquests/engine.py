@@ -85,11 +85,13 @@ class Engine:
         self._log = as_logger(settings.logger) if settings.logger is not None else get_logger()
         self._callback = settings.callback
         self._patience = settings.timeout
+        self._choosy = bool(self._outdated) or not settings.use_pool
         self._note_patience(settings.timeout)
         if old is None:
             return
         if old.line_key() != settings.line_key():
             self._outdated.update(self._channels)
+            self._choosy = True
             for channel in tuple(self._idle):
                 channel.close()
         if old.qrandom != settings.qrandom:
@@ -308,8 +310,14 @@ class Engine:
         waiting = endpoint.waiting
         if self._sources and self.queue.size < self.settings.concurrency:
             self._draw()
-        if waiting and wire.room and not channel.blocked and not self._stopping and not self._yields(channel):
-            queue = self.queue
+        queue = self.queue
+        if (
+            waiting
+            and wire.room
+            and not channel.blocked
+            and not self._stopping
+            and not ((self._choosy or len(queue.order) > 1) and self._yields(channel))
+        ):
             settings = self.settings
             now = monotonic()
             while True:
@@ -320,7 +328,7 @@ class Engine:
             channel.flush()
         if not wire.inflight:
             self._rest(channel)
-        elif wire.room:
+        elif wire.room and not channel.blocked and not (self._choosy and self._is_spent(channel)):
             endpoint.roomy[channel] = None
 
     def _send(self, channel: Channel, x: Exchange, now: float) -> None:
@@ -344,11 +352,9 @@ class Engine:
             self._note_patience(x.patience)
 
     def _yields(self, channel: Channel) -> bool:
-        """Should this line give way to another place?"""
-        if channel in self._outdated or not self.settings.use_pool:
+        """Should this line give way to another place, or to a new line?"""
+        if self._choosy and self._is_spent(channel):
             return True
-        if len(self.queue.order) < 2:
-            return False
         first = self.queue.first()
         if first is None or first is channel.endpoint:
             return False
@@ -356,13 +362,17 @@ class Engine:
             return True
         return not first.lines and channel.uses >= TURN and self.lines >= self.settings.workers
 
+    def _is_spent(self, channel: Channel) -> bool:
+        """May this line not be used again? Made with other settings, or one line a request."""
+        return channel in self._outdated or not self.settings.use_pool
+
     def _rest(self, channel: Channel) -> None:
         """Nothing in flight: the line idles, or ends if it may not be used again."""
         if channel.phase != "open":
             return
-        if channel in self._outdated or (channel.uses and not self.settings.use_pool):
+        if self._choosy and self._is_spent(channel) and channel.uses:
             channel.close()
-        elif channel.wire is not None and channel.wire.room:
+        elif channel.wire is not None and channel.wire.room and not channel.blocked:
             self._idle[channel] = None
             channel.endpoint.roomy[channel] = None
 
@@ -377,7 +387,8 @@ class Engine:
 
     def on_room(self, channel: Channel) -> None:
         """A wire's room rose without an exchange finishing."""
-        if channel.endpoint.waiting or self._sources:
+        endpoint = channel.endpoint
+        if endpoint.waiting or self._sources or channel not in endpoint.roomy:
             self._rouse(channel)
             self._feed(channel)
 
@@ -399,6 +410,7 @@ class Engine:
         """The slot is free. ``step`` dispatches after the batch."""
         self._channels.pop(channel, None)
         self._outdated.discard(channel)
+        self.stats.bytes_sent += channel.bytes_sent
         self._rouse(channel)
         self._slot_freed(channel.endpoint)
 

@@ -61,6 +61,7 @@ class Channel:
         "_unsent",
         "at_close",
         "blocked",
+        "bytes_sent",
         "connect_seconds",
         "deadline",
         "endpoint",
@@ -79,6 +80,7 @@ class Channel:
         self.patience = patience
         self.deadline = 0.0
         self.uses = 0
+        self.bytes_sent = 0
         self.opened_at = 0.0
         self.connect_seconds = 0.0
         self.tls_seconds = 0.0
@@ -369,6 +371,7 @@ class Channel:
         except OSError as error:
             self._write_broken(error)
             return
+        self.bytes_sent += sent
         if sent < len(data):
             self._unsent = memoryview(data)[sent:]
             self._arm()
@@ -383,6 +386,9 @@ class Channel:
         if mask & READ:
             # Reading goes on, or two peers that only write would wait for each other.
             self._resume(mask)
+            if self._unsent is not None and self.phase == "open" and not self.inflight:
+                # All is answered, and the peer may never read the rest: nothing would end this line.
+                self.close()
         if not mask & WRITE or self._sock is None:
             return
         if self._unsent is not None:
@@ -393,6 +399,7 @@ class Channel:
             except OSError as error:
                 self._write_broken(error)
                 return
+            self.bytes_sent += sent
             self._unsent = self._unsent[sent:] if sent < len(self._unsent) else None
         if self._unsent is None:
             self._drained()
