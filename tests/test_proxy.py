@@ -32,6 +32,7 @@ SECRET = "s3cr3tWord"
         ("http://proxy", ("http", "proxy", 80, None, None)),
         ("https://proxy", ("https", "proxy", 443, None, None)),
         ("socks5://proxy", ("socks5", "proxy", 1080, None, None)),
+        ("socks5h://proxy", ("socks5h", "proxy", 1080, None, None)),
         ("socks5h://proxy:9050", ("socks5h", "proxy", 9050, None, None)),
         ("http://[2001:DB8::1]:3128", ("http", "2001:db8::1", 3128, None, None)),
         ("[::1]", ("http", "::1", 80, None, None)),

@@ -36,11 +36,23 @@ class _Tunnel:
     """What both kinds share: a wire that takes no exchange, and either stands or fails.
 
     A kind gives its ``greeting``, and ``_advance``, which reads one message of the proxy from ``_buffer``.
+    ``question`` names what the proxy has to answer now.
     """
 
-    __slots__ = ("_buffer", "_greeting", "begun", "error", "hungry", "outbox", "reusable", "room", "surplus")
+    __slots__ = (
+        "_buffer",
+        "_greeting",
+        "_question",
+        "begun",
+        "error",
+        "hungry",
+        "outbox",
+        "reusable",
+        "room",
+        "surplus",
+    )
 
-    def __init__(self, greeting: bytes):
+    def __init__(self, greeting: bytes, question: str):
         self.outbox: list[bytes] = []
         self.room = 0
         self.reusable = True
@@ -50,6 +62,7 @@ class _Tunnel:
         self.surplus = b""
         """What came behind the proxy's answer: it belongs to the next stage."""
         self._greeting = greeting
+        self._question = question
         self._buffer = bytearray()
 
     @property
@@ -73,8 +86,8 @@ class _Tunnel:
 
     def receive_eof(self) -> Sequence[Exchange]:
         if self.reusable:
-            where = "" if self.room else " within its answer" if self._buffer else " before it answered"
-            self._refuse(f"the proxy closed the line{where}")
+            when = f" {'within its answer to' if self._buffer else 'before it answered'} {self._question}"
+            self._refuse(f"the proxy closed the line{'' if self.room else when}")
         return _NOTHING
 
     def produce(self) -> Sequence[Exchange]:
@@ -135,12 +148,12 @@ class Connect(_Tunnel):
     def __init__(self, host: str, port: int, authorization: str | None):
         _check_place(host, port)
         if authorization is not None and _VALUE.fullmatch(authorization) is None:
-            raise RequestError("Proxy-Authorization may only hold visible ASCII characters", phase="tunnel")
+            raise RequestError("Proxy-Authorization may only hold printable ASCII characters", phase="tunnel")
         place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         lines = [f"CONNECT {place} HTTP/1.1", f"Host: {place}", f"User-Agent: aquests/{__version__}"]
         if authorization is not None:
             lines.append(f"Proxy-Authorization: {authorization}")
-        super().__init__("\r\n".join([*lines, "", ""]).encode("ascii"))
+        super().__init__("\r\n".join([*lines, "", ""]).encode("ascii"), "CONNECT")
         self._authorized = authorization is not None
         self._interim = 0
         self._searched = 0
@@ -238,7 +251,8 @@ class Socks5(_Tunnel):
         self._request = bytes((_VERSION, _CONNECT, 0)) + _socks_address(host) + port.to_bytes(2, "big")
         self._step: Callable[[Socks5], bool] = Socks5._read_method
         """Who reads the next message; the plain function, since a bound one would make a ring."""
-        super().__init__(bytes((_VERSION, 2, _NO_LOGIN, _PASSWORD) if self._login else (_VERSION, 1, _NO_LOGIN)))
+        methods = (_NO_LOGIN, _PASSWORD) if self._login else (_NO_LOGIN,)
+        super().__init__(bytes((_VERSION, len(methods), *methods)), "the greeting")
 
     def _advance(self) -> bool:
         return self._step(self)
@@ -252,9 +266,9 @@ class Socks5(_Tunnel):
             return False
         method = buffer[1]
         if method == _NO_LOGIN:
-            return self._ask(self._request, Socks5._read_reply)
+            return self._ask("CONNECT", self._request, Socks5._read_reply)
         if method == _PASSWORD and self._login:
-            return self._ask(self._login, Socks5._read_login)
+            return self._ask("the login", self._login, Socks5._read_login)
         if method != _NO_METHOD:
             return self._malformed("the SOCKS proxy chose a way to log in that was not offered")
         if self._login:
@@ -270,12 +284,13 @@ class Socks5(_Tunnel):
             return False
         if buffer[1]:
             return self._refuse("the SOCKS proxy refused the user name or password")
-        return self._ask(self._request, Socks5._read_reply)
+        return self._ask("CONNECT", self._request, Socks5._read_reply)
 
-    def _ask(self, message: bytes, step: Callable[[Socks5], bool]) -> bool:
+    def _ask(self, question: str, message: bytes, step: Callable[[Socks5], bool]) -> bool:
         """The two bytes read were good: send what comes next."""
         del self._buffer[:2]
         self.outbox.append(message)
+        self._question = question
         self._step = step
         return True
 
