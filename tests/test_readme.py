@@ -24,7 +24,7 @@ def block(text: str) -> str:
 def test_block(number: int, tmp_path: Path) -> None:
     (tmp_path / "report.pdf").write_bytes(b"%PDF" * 50_000)
 
-    def answer(request):  # type: ignore[no-untyped-def]
+    def answer(request):
         return 200, [("Content-Type", "application/json")], b'{"path": "%b"}' % request.target.split("?")[0].encode()
 
     with http_peer(answer) as peer:
