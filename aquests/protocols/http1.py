@@ -235,7 +235,7 @@ class Http1:
         end, body = find_end(buffer, max(0, self._searched - 3))
         if end < 0:
             self._searched = len(buffer)
-            if len(buffer) > MAX_HEAD:
+            if len(buffer) > MAX_HEAD + 3:  # of the empty line three bytes may be here
                 message = f"the head has over {MAX_HEAD:,} bytes"
                 return self._failed(TooLarge(message, phase="answer"))
             if not (buffer.startswith(b"HTTP/1.") or b"HTTP/1.".startswith(buffer[:7])):
