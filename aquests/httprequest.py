@@ -74,6 +74,8 @@ class HttpRequest(Request):
     ):
         if _METHOD.fullmatch(method) is None:
             raise RequestError(f"{method!r} is not an HTTP method: letters, digits and !#$%&'*+-.^_`|~ only")
+        if method == "CONNECT":
+            raise RequestError("CONNECT makes tunnels, not requests: use proxy=…")
         self._prepare(method, method.lower(), url, data, headers, params, None, options, None)
 
     def _prepare(
