@@ -255,6 +255,9 @@ class Dial:
 
     def check(self, now: float) -> None:
         """Called by the engine's sweep: end what takes too long."""
+        if self.rider.limit and now >= self.rider.limit:
+            self._fail(overdue(self.rider))
+            return
         if self._phase == "resolve":
             if now > self._deadline:
                 self._fail(TimedOut(f"no answer from name resolution in {self.patience:g} s", phase="resolve"))
@@ -293,3 +296,8 @@ class Dial:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def overdue(x: Exchange) -> TimedOut:
+    """The error of an exchange whose attempts together took longer than its ``deadline``."""
+    return TimedOut(f"not answered before the deadline, {x.limit - x.started_at:g} s", phase="total")

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from .dial import Dial
+from .dial import Dial, overdue
 from .endpoint import Endpoint, Endpoints
 from .errors import AquestsError, Cancelled, RequestError, TimedOut
 from .exchange import Exchange, Request, Response
@@ -86,7 +86,7 @@ class Engine:
         self._callback = settings.callback
         self._patience = settings.timeout
         self._choosy = bool(self._outdated) or not settings.use_pool
-        self._note_patience(settings.timeout)
+        self._note_patience(min(settings.timeout, settings.deadline or settings.timeout))
         if old is None:
             return
         if old.line_key() != settings.line_key():
@@ -251,8 +251,7 @@ class Engine:
             self._sessions = SessionCache()
         self.lines += 1
         x.endpoint.lines += 1
-        if x.patience != self._patience:
-            self._note_patience(x.patience)
+        self._note_patience(min(x.patience, x.limit - x.started_at) if x.limit else x.patience)
         dial = Dial(self.loop, self._resolver, self._sessions, self.settings, x.endpoint, x, self._on_dialled)
         self._dials[dial] = None
         self._watch()
@@ -337,8 +336,9 @@ class Engine:
         x.deadline = now + x.patience
         if x.limit and x.limit < x.deadline:
             x.deadline = x.limit
+            self._note_patience(x.limit - x.started_at)
             if x.limit <= now:
-                self._fail(x, TimedOut("the deadline had passed before it was sent", phase="total"))
+                self._fail(x, overdue(x))
                 return
         try:
             if x.ruled:
@@ -526,17 +526,21 @@ class Engine:
         for channel in tuple(self._channels):
             if channel not in self._idle:
                 for x in tuple(channel.inflight):
-                    if x.progress != x.mark:
-                        x.mark = x.progress
+                    # What the peer takes of a long upload is progress, too.
+                    moved = x.progress + channel.bytes_sent if channel.blocked else x.progress
+                    if moved != x.mark:
+                        x.mark = moved
                         x.deadline = min(now + x.patience, x.limit or now + x.patience)
-                    elif now >= x.deadline:
+                    if now >= x.deadline and channel.phase == "open":
                         self._expire(channel, x, now)
         if self._dials or len(self._channels) > len(self._idle):
             self._watch()
 
     def _expire(self, channel: Channel, x: Exchange, now: float) -> None:
         if x.limit and now >= x.limit:
-            error = TimedOut(f"not answered before the deadline, {x.limit - x.started_at:g} s", phase="total")
+            error = overdue(x)
+        elif channel.blocked:
+            error = TimedOut(f"nothing was taken of the request for {x.patience:g} s", phase="send")
         elif x.progress:
             error = TimedOut(f"nothing came for {x.patience:g} s within the answer", phase="idle")
         else:
