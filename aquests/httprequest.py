@@ -7,7 +7,7 @@ Then a request costs about a microsecond; everything else goes through ``split``
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from .errors import RequestError
@@ -92,7 +92,7 @@ class HttpRequest(Request):
     ) -> None:
         callback = meta = None
         if options:
-            callback, meta = _check(options)
+            callback, meta = check(options)
         place: Url | None = None
         endpoint = None
         if params is None and endpoints is not None and not (options and _LINE_OPTIONS & options.keys()):
@@ -173,12 +173,14 @@ def _encode(data: Any, pairs: Pairs, content_type: str | None) -> tuple[Any, Pai
     return body, pairs
 
 
-def _check(options: dict[str, Any]) -> tuple[Callback | None, Mapping[str, Any] | None]:
-    """Take callback and meta out of the options; refuse what cannot be."""
-    unknown = options.keys() - Options.__annotations__.keys()
+def check(
+    options: dict[str, Any], known: Collection[str] = Options.__annotations__.keys()
+) -> tuple[Callback | None, Mapping[str, Any] | None]:
+    """Take callback and meta out of the options; refuse what cannot be: TypeError for a name that is not ``known``."""
+    unknown = options.keys() - known
     if unknown:
         name = sorted(unknown)[0]
-        raise TypeError(f"unexpected keyword argument {name!r}{_hint(name)}")
+        raise TypeError(f"unexpected keyword argument {name!r}{_hint(name, known)}")
     callback = options.pop("callback", None)
     if callback is not None and not callable(callback):
         raise RequestError(f"callback must be callable, not {type(callback).__name__}")
@@ -204,8 +206,8 @@ def _check(options: dict[str, Any]) -> tuple[Callback | None, Mapping[str, Any] 
     return callback, meta
 
 
-def _hint(name: str) -> str:
+def _hint(name: str, known: Collection[str]) -> str:
     from difflib import get_close_matches
 
-    close = get_close_matches(name, Options.__annotations__, 1)
+    close = get_close_matches(name, known, 1)
     return f" (did you mean {close[0]!r}?)" if close else ""

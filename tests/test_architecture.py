@@ -41,6 +41,7 @@ RANKS = {
     "rules": 5,
     "httprequest": 5,
     "script": 7,
+    "stub": 7,
     "verbs": 7,
     "clifetch": 7,
     "cli": 7,

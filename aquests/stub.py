@@ -1,0 +1,81 @@
+"""What all stubs share: options are given once, where the stub is made, and hold for each of its calls.
+
+A stub keeps no line and no endpoint: it asks for them where a call is queued, so it goes on working after
+``configure()``. A call only queues, and returns its request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+
+from .endpoint import LINE_OPTIONS, Endpoint
+from .exchange import Codec, Request
+from .httprequest import check
+from .script import script
+
+COMMON: Final = frozenset(
+    ("callback", "meta", "timeout", "deadline", "max_content", "proxy", "trust_env", "verify", "ca", "cert")
+)
+"""Options that every stub takes, whatever its protocol."""
+
+
+class Stub:
+    """The base of all stubs: ``options`` are the keyword options given, ``known`` the names of those that it takes.
+
+    ``callback`` and ``meta`` are taken out of ``options``. Raises TypeError for a name that is not known, RequestError
+    for a value that cannot be.
+    """
+
+    __slots__ = ("_callback", "_meta", "_options")
+
+    def __init__(self, options: dict[str, Any], known: Collection[str] = COMMON):
+        self._callback, self._meta = check(options, known)
+        self._options: Mapping[str, Any] | None = options or None
+
+    def _place(self, scheme: str, host: str, port: int, unix: str | None = None, **distinct: Any) -> Endpoint:
+        """The endpoint of a server: ``distinct`` and the options of the stub for its lines make a place distinct."""
+        own = self._options or {}
+        options = {name: own[name] for name in LINE_OPTIONS & own.keys()} | distinct
+        return script.engine.endpoints.intern(scheme, host, port, unix, options)
+
+    def _ask(
+        self, method: str, url: str, payload: Any, endpoint: Endpoint, kind: str, codec: Codec | None = None
+    ) -> Request:
+        """Queue a request with the stub's options and return it. ``url`` is shown: it holds no password."""
+        request = Request(
+            method,
+            url,
+            payload,
+            kind=kind,
+            endpoint=endpoint,
+            callback=self._callback,
+            meta=self._meta,
+            options=self._options,
+            codec=codec,
+        )
+        return script.engine.submit(request)
+
+
+class Dotted:
+    """A name of the server's that grows by dots and ends in a call: ``stub.system.listMethods()``.
+
+    ``call(name, args, kwargs)`` queues; names that begin with an underscore are Python's, not the server's.
+    """
+
+    __slots__ = ("_call", "_name")
+
+    def __init__(self, call: Callable[[str, tuple[Any, ...], dict[str, Any]], Request], name: str):
+        self._call = call
+        self._name = name
+
+    def __getattr__(self, name: str) -> Dotted:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return Dotted(self._call, f"{self._name}.{name}")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Request:
+        return self._call(self._name, args, kwargs)
+
+    def __repr__(self) -> str:
+        return f"<method {self._name}>"
