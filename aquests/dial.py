@@ -57,7 +57,7 @@ class Dial:
         self._loop = loop
         self._resolver = resolver
         self._sessions = sessions
-        self._settings = settings
+        self.settings = settings
         self._done: Done | None = done
         self._began = loop.now
         self._phase = "resolve"
@@ -73,7 +73,7 @@ class Dial:
 
     def start(self) -> None:
         """Begin. What fails at once is reported by ``loop.soon``."""
-        endpoint, settings = self.endpoint, self._settings
+        endpoint, settings = self.endpoint, self.settings
         if endpoint.unix:
             self._race([(socket.AF_UNIX, endpoint.unix)])
             return
@@ -152,12 +152,12 @@ class Dial:
         """What is spoken first on the bare line: to the proxy, or to the place itself."""
         proxy = self._proxy
         if proxy is None:
-            return self.endpoint.make_wire(self._settings), self._make_tls()
+            return self.endpoint.make_wire(self.settings), self._make_tls()
         tls = self._make_proxy_tls(proxy) if proxy.scheme == "https" else None
         if forwards(proxy, self.endpoint.scheme):
             authorization = proxy_authorization(proxy)
             extra = (("Proxy-Authorization", authorization),) if authorization else ()
-            return self.endpoint.make_wire(self._settings, f"http://{self.endpoint.host_header}", extra), tls
+            return self.endpoint.make_wire(self.settings, f"http://{self.endpoint.host_header}", extra), tls
         return self._tunnel, tls
 
     def _tunnel(self, alpn: str | None) -> Any:
@@ -176,7 +176,7 @@ class Dial:
             return None
         from .lib.tls import Tls, context_for
 
-        options, settings = self.endpoint.options, self._settings
+        options, settings = self.endpoint.options, self.settings
         alpn = tuple(name for name in spec.alpn if name == "http/1.1") if settings.force_http1 else spec.alpn
         context = context_for(
             verify=options.get("verify", settings.verify),
@@ -195,7 +195,7 @@ class Dial:
     def _make_proxy_tls(self, proxy: Proxy) -> Tls:
         from .lib.tls import Tls, context_for
 
-        options, settings = self.endpoint.options, self._settings
+        options, settings = self.endpoint.options, self.settings
         verify, ca = options.get("verify", settings.verify), options.get("ca", settings.ca)
         return Tls(context_for(verify=verify, ca=ca, cert=None, alpn=("http/1.1",)), proxy.host)
 
@@ -217,7 +217,7 @@ class Dial:
                 self._fail(error)
                 return
             surplus = getattr(channel.wire, "surplus", b"")
-            channel.upgrade(self.endpoint.make_wire(self._settings), tls, surplus)
+            channel.upgrade(self.endpoint.make_wire(self.settings), tls, surplus)
             return
         channel.at_close = self._at_close
         self._channels.clear()

@@ -7,9 +7,10 @@ holds what the engine keeps per place: the requests that wait for it and the lin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from weakref import WeakSet
 
 from .protocols import SCHEMES, Scheme
 from .url import Url, host_header
@@ -39,6 +40,8 @@ class Waiting(Protocol):
 
     def key(self) -> float: ...
 
+    def begins_with(self, item: Any, /) -> bool: ...
+
     def __len__(self) -> int: ...
 
 
@@ -46,6 +49,7 @@ class Endpoint:
     """One place. ``label`` is ``host:port`` for messages, ``origin`` the (scheme, host, port) of RFC 6454."""
 
     __slots__ = (
+        "__weakref__",
         "_makers",
         "host",
         "host_header",
@@ -121,6 +125,7 @@ class Endpoints:
         self.make_waiting = make_waiting
         self.known: dict[str, Endpoint] = {}
         self._table: dict[tuple[Any, ...], Endpoint] = {}
+        self._alive: WeakSet[Endpoint] = WeakSet()
         self._sweep_at = MAX_IDLE_ENDPOINTS
 
     def find(self, url: Url, options: Mapping[str, Any] | None = None) -> Endpoint:
@@ -138,6 +143,7 @@ class Endpoints:
             if len(self._table) >= self._sweep_at:
                 self._sweep()
             endpoint = self._table[key] = Endpoint(scheme, host, port, unix, options, self.make_waiting())
+            self._alive.add(endpoint)
         return endpoint
 
     def remember(self, text: str, endpoint: Endpoint) -> None:
@@ -146,8 +152,9 @@ class Endpoints:
             self.known.clear()
         self.known[text] = endpoint
 
-    def __iter__(self) -> Any:
-        return iter(tuple(self._table.values()))
+    def __iter__(self) -> Iterator[Endpoint]:
+        """All that are still used by somebody, also those that the table has forgotten."""
+        return iter(tuple(self._alive))
 
     def _sweep(self) -> None:
         """Forget places where nothing waits and no line stands: a crawl meets millions of hosts."""

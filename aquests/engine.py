@@ -23,7 +23,8 @@ from .exchange import Exchange, Request, Response
 from .lib.log import as_logger, get_logger
 from .lib.loop import Loop
 from .lib.resolver import Resolver
-from .queue import Fifo, Queue, Shuffled
+from .proxy import parse_proxy
+from .queue import Draw, Fifo, Queue, Shuffled
 from .retry import exhausted_descriptors, free_retry
 from .rules import Rules
 from .settings import Settings
@@ -79,6 +80,8 @@ class Engine:
 
     def configure(self, settings: Settings) -> None:
         """Use other settings from now on. What is queued stays; lines made with other options are not used again."""
+        if settings.proxy:
+            parse_proxy(settings.proxy)  # what is wrong with it is said here, before anything is changed
         old = getattr(self, "settings", None)
         self.settings = settings
         self.rules.configure(settings)
@@ -87,21 +90,28 @@ class Engine:
         self._patience = settings.timeout
         self._choosy = bool(self._outdated) or not settings.use_pool
         self._note_patience(min(settings.timeout, settings.deadline or settings.timeout))
-        if old is None:
-            return
-        if old.line_key() != settings.line_key():
-            self._outdated.update(self._channels)
-            self._choosy = True
-            for channel in tuple(self._idle):
-                channel.close()
-        if old.qrandom != settings.qrandom:
+        if old is not None and old.line_key() != settings.line_key():
+            self._retire(len(self._channels))
+        else:
+            self._retire(self.lines - len(self._outdated) - settings.workers)
+        if settings.qrandom != (old is not None and old.qrandom):
             self._requeue(settings.qrandom)
+
+    def _retire(self, number: int) -> None:
+        """So many lines end: idle ones at once, the others with what they are doing."""
+        fresh = [channel for channel in self._channels if channel not in self._outdated and channel not in self._idle]
+        for channel in (*self._idle, *fresh)[: max(0, number)]:
+            if channel in self._idle:
+                channel.close()
+            else:
+                self._outdated.add(channel)
+                self._choosy = True
 
     def _requeue(self, qrandom: bool) -> None:
         from random import Random
 
-        random = Random()
-        make: Callable[[], Any] = (lambda: Shuffled(random)) if qrandom else Fifo
+        draw = Draw(Random())
+        make: Callable[[], Any] = (lambda: Shuffled(draw)) if qrandom else Fifo
         self.endpoints.make_waiting = make
         queued = []
         for endpoint in self.endpoints:
@@ -154,22 +164,28 @@ class Engine:
 
         Returns the number of events. Raises RuntimeError when entered again from a callback.
         """
-        if self._stepping:
-            raise RuntimeError("step() was entered again from one of its own callbacks; just queue, it will be run")
+        self.refuse_nesting()
         self._stepping = True
         self._woken = False
+        self.loop.now = monotonic()  # the host, or the program between two runs, may have taken its time
         try:
             self._dispatch()
-            events = self.loop.step(timeout)
+            events = self.loop.step(0.0 if self.idle else timeout)
             self._dispatch()
             return events
         finally:
             self._stepping = False
 
     def run(self) -> None:
-        """Step until everything is answered, or ``stop`` was called."""
+        """Step until everything is answered, or ``stop`` was called. Raises RuntimeError in a callback."""
+        self.refuse_nesting()
         while not self.idle and not self._stopping:
             self.step(None)
+
+    def refuse_nesting(self) -> None:
+        """Raise RuntimeError in a callback, where nothing may run or close the engine."""
+        if self._stepping:
+            raise RuntimeError("the engine was entered again from one of its own callbacks; just queue, it will be run")
 
     def stop(self) -> None:
         """Take nothing more from the queue. May be called from a signal handler; ``run`` returns soon."""
@@ -178,6 +194,7 @@ class Engine:
 
     def hang_up(self) -> None:
         """Close every line. What is in flight is answered with Cancelled; what is queued stays queued."""
+        self.refuse_nesting()
         self._stopping = True
         error = Cancelled("the run was stopped")
         for dial in tuple(self._dials):
@@ -217,9 +234,7 @@ class Engine:
                 self._draw()
             endpoint = queue.first()
             if endpoint is None:
-                if not self._sources:
-                    return
-                continue
+                return
             if endpoint.roomy:
                 channel = next(iter(endpoint.roomy))
                 self._rouse(channel)
@@ -235,12 +250,9 @@ class Engine:
         """Is there a slot for one more line? If need be, the line that idles longest makes way."""
         if self._paused:
             return False
-        if self.lines < self.settings.workers:
-            return True
-        if self._idle:
+        while self.lines >= self.settings.workers and self._idle:
             next(iter(self._idle)).close()
-            return True
-        return False
+        return self.lines < self.settings.workers
 
     def _dial(self, x: Exchange) -> None:
         if self._resolver is None:
@@ -279,6 +291,12 @@ class Engine:
         if len(self._channels) > self.stats.max_connections:
             self.stats.max_connections = len(self._channels)
         channel.adopt(self)
+        if dial.settings is not self.settings and (
+            dial.settings.line_key() != self.settings.line_key()
+            or self.lines - len(self._outdated) > self.settings.workers
+        ):
+            self._outdated.add(channel)  # made by settings that hold no more: for its rider alone
+            self._choosy = True
         if self._stopping:
             self._fail(x, Cancelled("the run was stopped"))
             channel.close()
@@ -293,7 +311,9 @@ class Engine:
         if not self._channels and now - self._paused_since > x.patience:
             return False
         self.queue.put_back(x.again(), x.endpoint)
-        if not self._paused:
+        if self._idle:
+            next(iter(self._idle)).close()  # its descriptor is worth more here
+        elif not self._paused:
             self._paused = True
             self.loop.at(now + DESCRIPTOR_PAUSE, self._unpause)
         return True
@@ -364,13 +384,13 @@ class Engine:
 
     def _is_spent(self, channel: Channel) -> bool:
         """May this line not be used again? Made with other settings, or one line a request."""
-        return channel in self._outdated or not self.settings.use_pool
+        return channel in self._outdated or (channel.uses > 0 and not self.settings.use_pool)
 
     def _rest(self, channel: Channel) -> None:
         """Nothing in flight: the line idles, or ends if it may not be used again."""
         if channel.phase != "open":
             return
-        if self._choosy and self._is_spent(channel) and channel.uses:
+        if self._choosy and self._is_spent(channel):
             channel.close()
         elif channel.wire is not None and channel.wire.room and not channel.blocked:
             self._idle[channel] = None
@@ -409,7 +429,9 @@ class Engine:
     def on_closed(self, channel: Channel, error: AquestsError | None) -> None:
         """The slot is free. ``step`` dispatches after the batch."""
         self._channels.pop(channel, None)
-        self._outdated.discard(channel)
+        if channel in self._outdated:
+            self._outdated.remove(channel)
+            self._choosy = bool(self._outdated) or not self.settings.use_pool
         self.stats.bytes_sent += channel.bytes_sent
         self._rouse(channel)
         self._slot_freed(channel.endpoint)

@@ -25,27 +25,55 @@ class Fifo(deque[Any]):
     def key(self) -> float:
         return self[0].req_id  # type: ignore[no-any-return]
 
+    def begins_with(self, item: Any, /) -> bool:
+        return self[0] is item
 
-class Shuffled:
-    """In random order, uniformly: each request draws its key when it is queued."""
 
-    __slots__ = ("_heap", "_random")
+class Draw:
+    """What all :class:`Shuffled` of one queue share: the source of chance, and the greatest key taken so far."""
+
+    __slots__ = ("random", "reached")
 
     def __init__(self, random: Random):
-        self._random = random
+        self.random = random
+        self.reached = 0.0
+
+
+class Shuffled:
+    """In random order: whoever waits is the next one with equal chance, however long it has waited.
+
+    With a key drawn evenly when it is queued that would not hold: the small keys leave, those who
+    stay have large ones, and the newest is nearly always the first. So a key is the last one taken plus an
+    exponential draw, which has no memory: what is left of the older keys is distributed just like a new one.
+    """
+
+    __slots__ = ("_draw", "_heap", "_reached")
+
+    def __init__(self, draw: Draw):
+        self._draw = draw
+        self._reached = 0.0
         self._heap: list[tuple[float, int, Any]] = []
 
     def append(self, item: Any) -> None:
-        heappush(self._heap, (self._random.random(), item.req_id, item))
+        heap, draw = self._heap, self._draw
+        # A place that is behind the others has its own beginning: the newest would be the last there.
+        start = self._reached if heap and heap[0][0] < draw.reached else draw.reached
+        heappush(heap, (start + draw.random.expovariate(1.0), item.req_id, item))
 
     def appendleft(self, item: Any) -> None:
         heappush(self._heap, (-1.0, item.req_id, item))
 
     def popleft(self) -> Any:
-        return heappop(self._heap)[2]
+        key, _, item = heappop(self._heap)
+        self._reached = max(self._reached, key)
+        self._draw.reached = max(self._draw.reached, key)
+        return item
 
     def key(self) -> float:
         return self._heap[0][0]
+
+    def begins_with(self, item: Any, /) -> bool:
+        return self._heap[0][2] is item
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -63,7 +91,7 @@ class Queue:
         waiting = endpoint.waiting
         waiting.append(item)
         self.size += 1
-        if not endpoint.listed or waiting.__class__ is not Fifo:
+        if not endpoint.listed or (waiting.__class__ is not Fifo and waiting.begins_with(item)):
             self.enlist(endpoint)
 
     def put_back(self, item: Any, endpoint: Endpoint) -> None:

@@ -16,7 +16,7 @@ TIMEOUT = 10.0
 
 
 class Settings:
-    """One immutable-feeling set of options; :meth:`replace` makes the next one."""
+    """One set of options, not changed once it is made: ``configure()`` makes another one."""
 
     __slots__ = (
         "allow_redirects",
@@ -64,7 +64,7 @@ class Settings:
         max_content: int = MAX_CONTENT,
         max_ratio: float = MAX_RATIO,
     ):
-        self.workers = _number("workers", workers, 1, whole=True)
+        self.workers: int = _number("workers", workers, 1, whole=True)
         self.logger = logger
         if callback is not None and not callable(callback):
             raise RequestError(f"callback must be callable, not {type(callback).__name__}")
