@@ -298,14 +298,12 @@ class Channel:
             wire.begun.clear()
         if wire.room and not self.blocked:
             self._owner.on_room(self)
-        if self._outbox:
+        if self._outbox or wire.hungry:
             self.flush()
         if wire.error is not None:
             self.close(wire.error)
         elif not wire.reusable and not wire.inflight:
             self.close()
-        elif wire.hungry and not self.blocked:
-            self._arm()
 
     def _on_eof(self) -> None:
         tls = self._tls
@@ -349,19 +347,20 @@ class Channel:
         self.uses += 1
 
     def flush(self) -> None:
-        """Send the outbox; keep what the system does not take, and ask for writability then."""
+        """Send the outbox; keep what the system does not take, and ask for writability then, or for a hungry wire."""
         outbox = self._outbox
-        if self.blocked or not outbox:
-            return
-        data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
-        outbox.clear()
-        if self._tls is not None:
-            try:
-                data = self._tls.seal(data)
-            except TlsError as error:
-                self._tls_broken(error)
-                return
-        self._transmit(data)
+        if outbox and not self.blocked:
+            data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+            outbox.clear()
+            if self._tls is not None:
+                try:
+                    data = self._tls.seal(data)
+                except TlsError as error:
+                    self._tls_broken(error)
+                    return
+            self._transmit(data)
+        if self.wire.hungry:  # type: ignore[union-attr]
+            self._arm()
 
     def _transmit(self, data: bytes) -> None:
         try:
