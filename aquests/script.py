@@ -139,8 +139,10 @@ def fetchall() -> Report:
     The report is also ``aquests.result``. With nothing queued it is empty and returned at once. Ctrl-C
     ends the run early: lines are closed, what is in flight is answered with Cancelled, what waits stays
     queued, the report has ``interrupted`` set; a second Ctrl-C raises KeyboardInterrupt at once.
+    Raises RuntimeError in a callback: what is queued there runs anyway.
     """
     engine = script.engine
+    engine.refuse_nesting()
     engine.stats.started = monotonic()
     interrupt = _Interrupt(engine)
     with interrupt:
