@@ -18,7 +18,7 @@ WITHIN = 10.0
 
 
 class Rig:
-    """``answers`` in the order of the callbacks. ``on_answer(response)`` is called behind it, for tests that queue more."""
+    """``answers`` in the order of the callbacks; ``on_answer(response)`` is called behind it, to queue more."""
 
     def __init__(self, loop: Loop | None = None, **settings: Any):
         settings.setdefault("trust_env", False)
