@@ -110,6 +110,8 @@ class Http1:
         "outbox",
         "reusable",
         "room",
+        "switched",
+        "upgrading",
     )
 
     def __init__(self, origin: Origin):
@@ -119,6 +121,10 @@ class Http1:
         self.error: AquestsError | None = None
         self.hungry = False
         self.begun: list[Exchange] = []
+        self.upgrading = False
+        """The request asks for another protocol (RFC 9110 7.8): 101 is a good answer, kept in ``switched``."""
+        self.switched: tuple[Head, bytes] | None = None
+        """The head of a 101 and what came behind it: from there on the line is not HTTP/1.1 any more."""
         self._origin = origin
         self._heads = origin.heads
         self._skip = origin.skip
@@ -157,6 +163,13 @@ class Http1:
         else:
             self._submit_full(x, self._origin.prefix + target, payload)
         self._no_body = x.method == "HEAD"
+        self._x = x
+        self.room = 0
+
+    def ask(self, x: Exchange, request: bytes) -> None:
+        """As ``submit``, with a request that is encoded already and has no body."""
+        self.outbox.append(request)
+        self._no_body = False
         self._x = x
         self.room = 0
 
@@ -280,6 +293,10 @@ class Http1:
         """1xx: skipped (RFC 9110 15.2), but 101 was not asked for."""
         self._interim += 1
         if head.status == 101:
+            if self.upgrading:
+                self.switched = (head, rest)
+                self._give_up()
+                return _NOTHING
             return self._failed(ProtocolError("101 Switching Protocols without an Upgrade request"))
         if self._interim > MAX_INTERIM:
             return self._failed(ProtocolError(f"over {MAX_INTERIM} interim answers"))
