@@ -142,7 +142,7 @@ def parse_head(raw: bytes) -> Head:
         raise ProtocolError("not an HTTP/1 status line" if known else "not an HTTP answer", first=raw[:64])
     version, status, reason = match.groups()
     head = Head(int(status), reason or "", version, parse_fields(rest, raw) if rest else ())
-    _frame(head, raw)
+    frame(head, raw)
     return head
 
 
@@ -165,7 +165,7 @@ def parse_fields(text: str, raw: bytes) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def _frame(head: Head, raw: bytes) -> None:
+def frame(head: Head, raw: bytes) -> None:
     """How the body ends, by RFC 9112 6.3; and what somebody else must look at."""
     length: str | None = None
     codings: list[str] = []
