@@ -127,14 +127,33 @@ class Engine:
 
     def submit(self, request: Request) -> Request:
         """Queue a request whose ``endpoint`` is set; returns it. Only queues: I/O happens in ``step``."""
-        request.req_id = self.counted
+        self.admit(request)
         self.queue.put(request, request.endpoint)
-        self.counted += 1
-        self.pending += 1
         if not self._woken and not self._stepping:
             self._woken = True
             self.loop.wake()
         return request
+
+    def admit(self, request: Request) -> None:
+        """Number and count a request that cannot be queued yet; ``release`` or ``refuse`` it later."""
+        request.req_id = self.counted
+        self.counted += 1
+        self.pending += 1
+
+    def release(self, request: Request) -> None:
+        """Queue an admitted request."""
+        self.queue.put(request, request.endpoint)
+        self.loop.wake()
+
+    def refuse(self, request: Request, error: AquestsError) -> None:
+        """Answer an admitted request with an error. From a callback only."""
+        self._fail(request.begin(monotonic(), self.settings), error)
+
+    def ask_aside(self, request: Request) -> None:
+        """Queue a request of our own, at the front: it is answered to its callback, and counted nowhere."""
+        self.pending += 1
+        self.queue.put_back(request, request.endpoint)
+        self.loop.wake()
 
     def feed(self, source: Iterable[Any]) -> None:
         """Add a lazy source; it is advanced only as workers come free."""
@@ -454,7 +473,9 @@ class Engine:
         request.response = response
         head = x.head
         error = x.error
-        if head is not None and not isinstance(error, AquestsError):
+        if request.req_id < 0:
+            self.finished -= 1  # asked aside
+        elif head is not None and not isinstance(error, AquestsError):
             try:
                 lane = self._lanes[head.lane]
             except KeyError:

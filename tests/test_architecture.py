@@ -43,6 +43,9 @@ RANKS = {
     "script": 7,
     "stub": 7,
     "verbs": 7,
+    "grpcstub": 7,
+    "grpcschema": 7,
+    "grpcchannel": 7,
     "clifetch": 7,
     "cli": 7,
     "demo": 7,
@@ -58,6 +61,7 @@ IO_MODULES = {"socket", "ssl", "time", "select", "selectors", "asyncio", "thread
 CATCH_ALL = {
     "aquests/lib/loop.py": 2,  # around a handler of a descriptor, around a call that was put off
     "aquests/body.py": 1,  # around the user's file or iterable of a body
+    "aquests/protocols/grpc.py": 1,  # around the deserializer of a user's generated stub
     "aquests/engine.py": 2,  # around the user's callback, around the user's lazy source
 }
 """How often ``except Exception`` may stand where: only where a crash of foreign code must not end the run."""
