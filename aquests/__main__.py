@@ -1,0 +1,10 @@
+"""``python -m aquests`` is the command ``aquests``."""
+
+from __future__ import annotations
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
