@@ -27,7 +27,8 @@ MAX_INTERIM: Final = 64
 _NOTHING: Final[tuple[Exchange, ...]] = ()
 _OURS: Final = frozenset(("content-length", "transfer-encoding"))
 """Framing is the wire's: it knows the body, the user only thinks so."""
-_BODY_EXPECTED: Final = frozenset(("POST", "PUT", "PATCH"))
+BODY_EXPECTED: Final = frozenset(("POST", "PUT", "PATCH"))
+"""Methods that say Content-Length even without a body (RFC 9110 8.6)."""
 MAX_BLOCKS: Final = 64
 """Rendered header blocks kept per place: as many as a program has different sets of headers."""
 USER_AGENT: Final = f"aquests/{__version__}"
@@ -35,14 +36,18 @@ USER_AGENT: Final = f"aquests/{__version__}"
 
 def lines(place: Any, prefix: str, extra: Pairs, settings: Any) -> Callable[[str | None], Http1]:
     """What makes the wires of lines to ``place`` (an Endpoint); see :class:`Origin` for ``prefix``."""
-    defaults = (
+    return Origin(place.scheme, defaults(place, extra), prefix).make_wire
+
+
+def defaults(place: Any, extra: Pairs) -> Pairs:
+    """The headers sent unless the user gives his own."""
+    return (
         ("Host", place.host_header),
         ("User-Agent", USER_AGENT),
         ("Accept", "*/*"),
         ("Accept-Encoding", accept_encoding()),
         *extra,
     )
-    return Origin(place.scheme, defaults, prefix).make_wire
 
 
 class Origin:
@@ -158,7 +163,7 @@ class Http1:
         payload = x.payload
         url = x.url
         target = url[url.find("/", self._skip) :]
-        if payload is None and not x.headers and not self._origin.prefix and x.method not in _BODY_EXPECTED:
+        if payload is None and not x.headers and not self._origin.prefix and x.method not in BODY_EXPECTED:
             self.outbox.append(f"{x.method} {target}{self._tail}".encode("latin-1"))
         else:
             self._submit_full(x, self._origin.prefix + target, payload)
@@ -177,7 +182,7 @@ class Http1:
         head = f"{x.method} {target}{self._origin.block(x.headers)}"
         streamed = payload is not None and not isinstance(payload, bytes)
         if payload is None:
-            length = "Content-Length: 0\r\n" if x.method in _BODY_EXPECTED else ""
+            length = "Content-Length: 0\r\n" if x.method in BODY_EXPECTED else ""
         elif not streamed:
             length = f"Content-Length: {len(payload)}\r\n"
         elif payload.length is None:
