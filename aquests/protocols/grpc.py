@@ -51,7 +51,7 @@ _MAX_TIMEOUT: Final = 99_999_999
 Metadata = tuple[tuple[str, str | bytes], ...]
 
 
-class RpcError(grpc.RpcError):  # type: ignore[misc,unused-ignore]
+class RpcError(grpc.RpcError):
     """A status that is not OK; has the methods of ``grpc.Call`` that tell what came."""
 
     def __init__(self, code: grpc.StatusCode, details: str, initial: Metadata = (), trailing: Metadata = ()):

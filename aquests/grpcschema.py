@@ -1,0 +1,165 @@
+"""What a gRPC service looks like: its methods and their messages.
+
+Found in the descriptor pool of the request's own message, in protobuf's default pool, or by asking
+the server (reflection v1, then v1alpha, which has the same messages under another name). Reflection
+is one call on our own engine; whoever needs the answer waits for it, and one answer serves all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.message import DecodeError
+
+from .errors import AquestsError, RequestError
+
+REFLECTIONS: Final = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
+MAX_ROUNDS: Final = 20
+"""Rounds of asking for imported files: imports nest a few levels deep."""
+
+Ask = Callable[[str, list[bytes], Callable[[Any], None]], None]
+"""``ask(path, messages, done)``: a bidirectional call aside; ``done(response)`` gets raw reply messages."""
+
+
+class Method:
+    """One method of a service: the classes of its messages, and which way it streams."""
+
+    __slots__ = ("client_streaming", "name", "reply", "request", "server_streaming")
+
+    def __init__(self, descriptor: Any):
+        self.name: str = descriptor.name
+        self.request: Any = message_factory.GetMessageClass(descriptor.input_type)
+        self.reply: Any = message_factory.GetMessageClass(descriptor.output_type)
+        self.client_streaming: bool = descriptor.client_streaming
+        self.server_streaming: bool = descriptor.server_streaming
+
+
+Methods = dict[str, Method]
+
+
+def methods_in(pool: Any, service: str) -> Methods | None:
+    """The methods of a service that ``pool`` knows; None if it does not."""
+    try:
+        descriptor = pool.FindServiceByName(service)
+    except KeyError:
+        return None
+    return {method.name: Method(method) for method in descriptor.methods}
+
+
+def default_methods(service: str) -> Methods | None:
+    """The methods of a service whose generated module has been imported."""
+    return methods_in(descriptor_pool.Default(), service)
+
+
+class Reflection:
+    """Asks one server about one service, once. ``wait(done)``: ``done(methods or error)`` when it is known."""
+
+    def __init__(self, service: str, ask: Ask):
+        self._service = service
+        self._ask = ask
+        self._versions = list(REFLECTIONS)
+        self._files: dict[str, bytes] = {}
+        self._waiting: list[Callable[[Methods | AquestsError], None]] = []
+        self._rounds = 0
+        self.methods: Methods | None = None
+
+    def wait(self, done: Callable[[Methods | AquestsError], None]) -> None:
+        self._waiting.append(done)
+        if len(self._waiting) == 1:
+            self._rounds = 0
+            self._versions = list(REFLECTIONS)
+            self._ask_for([{"file_containing_symbol": self._service}])
+
+    def _ask_for(self, questions: Iterable[dict[str, str]]) -> None:
+        from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+
+        questions = list(questions)
+        messages = [ServerReflectionRequest(**question).SerializeToString() for question in questions]
+        path = f"/{self._versions[0]}/ServerReflectionInfo"
+        self._rounds += 1
+        self._ask(path, messages, lambda response: self._on_answer(response, questions))
+
+    def _on_answer(self, response: Any, questions: list[dict[str, str]]) -> None:
+        error = response.error
+        if isinstance(error, AquestsError):
+            self._finish(error)
+        elif error is not None:
+            del self._versions[0]
+            if self._versions and error.code().name == "UNIMPLEMENTED":
+                self._ask_for(questions)
+            else:
+                self._finish(self._unknown(f"the server offers no reflection ({error.code().name})", error))
+        else:
+            try:
+                self._learn(response.data)
+                missing = self._missing()
+                if missing and self._rounds < MAX_ROUNDS:
+                    self._ask_for({"file_by_filename": name} for name in missing)
+                else:
+                    self._finish(self._build())
+            except (DecodeError, TypeError, ValueError) as fault:
+                self._finish(self._unknown(f"the server's description of it is broken ({fault})", fault))
+
+    def _learn(self, replies: list[bytes]) -> None:
+        from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionResponse
+
+        for raw in replies:
+            reply = ServerReflectionResponse.FromString(raw)
+            if reply.HasField("error_response"):
+                name = reply.original_request.file_by_filename
+                if not name:
+                    raise ValueError(reply.error_response.error_message or "not found")
+                self._files.setdefault(name, b"")  # a file the server does not give: perhaps we have it
+            for serialized in reply.file_descriptor_response.file_descriptor_proto:
+                self._files[FileDescriptorProto.FromString(serialized).name] = serialized
+
+    def _missing(self) -> list[str]:
+        wanted = [
+            name for raw in self._files.values() if raw for name in FileDescriptorProto.FromString(raw).dependency
+        ]
+        return [name for name in dict.fromkeys(wanted) if name not in self._files]
+
+    def _build(self) -> Methods | AquestsError:
+        """A pool of its own: what this server says must not touch what the program has imported."""
+        pool = descriptor_pool.DescriptorPool()
+        added: set[str] = set()
+
+        def add(name: str) -> None:
+            if name in added:
+                return
+            added.add(name)
+            raw = self._files.get(name) or self._own_copy(name)
+            proto = FileDescriptorProto.FromString(raw)
+            for dependency in proto.dependency:
+                add(dependency)
+            pool.Add(proto)
+
+        for name, raw in self._files.items():
+            if raw:
+                add(name)
+        methods = methods_in(pool, self._service)
+        return methods if methods is not None else self._unknown("the server does not describe it")
+
+    @staticmethod
+    def _own_copy(name: str) -> bytes:
+        try:
+            serialized: bytes = descriptor_pool.Default().FindFileByName(name).serialized_pb
+        except KeyError as fault:
+            raise ValueError(f"{name} is missing") from fault
+        return serialized
+
+    def _unknown(self, why: str, cause: Exception | None = None) -> RequestError:
+        text = f"the service {self._service} is not known: {why}; import its generated module, or mend its name"
+        error = RequestError(text)
+        error.__cause__ = cause
+        return error
+
+    def _finish(self, found: Methods | AquestsError) -> None:
+        if isinstance(found, dict):
+            self.methods = found
+        waiting, self._waiting = self._waiting, []
+        for done in waiting:
+            done(found)
