@@ -483,6 +483,7 @@ class Engine:
             lane.settle(head.status, x.finished_at - x.started_at, len(x.body))
         else:
             self.stats.fail(self.stats.lane(response.lane), response.status_code, error)
+            error.__traceback__ = None  # its frames hold the exchange: a ring that keeps the body
         self.pending -= 1
         self.finished += 1
         callback = request.callback or self._callback

@@ -141,6 +141,14 @@ class Trail:
         self.stranger = False
         """A redirect led to another origin: credentials stay behind."""
 
+    def copy(self) -> Trail:
+        trail = Trail()
+        trail.history = self.history[:]
+        trail.visited = self.visited[:]
+        trail.attempted, trail.rounds = self.attempted, self.rounds
+        trail.fresh, trail.stranger = self.fresh, self.stranger
+        return trail
+
 
 class Exchange:
     """One attempt. The engine makes it, a wire fills the answer in, a Response shows it.

@@ -126,12 +126,12 @@ class Rules:
         head: Any = x.head
         request = x.request
         assert request is not None
-        trail = x.trail or Trail()
+        before = x.trail or Trail()
         most = (request.options or {}).get("max_redirects", self._settings.max_redirects)
         location = head.headers.get("location")
         try:
             hop = next_hop(
-                x.method, x.url, head.status, location, hops=len(trail.history), max_redirects=most, seen=trail.visited
+                x.method, x.url, head.status, location, hops=len(before.history), max_redirects=most, seen=before.visited
             )
             if hop is None:
                 return None
@@ -142,10 +142,12 @@ class Rules:
             error.endpoint = x.endpoint.label
             x.error = error
             return None
+        if head.encodings:
+            self._decode(x)
+        again = x.again()
+        again.trail = trail = before.copy()  # of its own: x stays in the history with what was before it
         trail.history.append(Response(x, request))
         trail.visited.append((x.method, x.url))
-        again = x.again()
-        again.trail = trail
         trail.attempted = None
         again.method = hop.method
         again.url = url.text

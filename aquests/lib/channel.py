@@ -461,6 +461,7 @@ class Channel:
                 self._on_finished(self, lost)
         if self.at_close is not None:
             self.at_close()
+        self._resume = _ended  # its own method: a ring that only the collector would free
         self._owner.on_closed(self, error)
 
     def crash(self, error: Exception) -> None:
@@ -553,6 +554,10 @@ _WORDS = {
     errno.EMFILE: "too many open files",
     errno.ENFILE: "too many open files in the system",
 }
+
+
+def _ended(mask: int) -> None:
+    """The handler of a line that is closed."""
 
 
 def _words(error: OSError) -> str:
