@@ -159,7 +159,8 @@ class Harness:
         for piece in pieces:
             if self.ended:
                 return
-            self.receive(piece)
+            if piece:
+                self.receive(piece)
 
     def _look(self, finished: Sequence[Exchange]) -> Sequence[Exchange]:
         """All that must hold whenever a wire has returned; then drain it, as a channel does."""

@@ -97,6 +97,7 @@ class Http1:
         "_buffer",
         "_chunks",
         "_closing",
+        "_due",
         "_head",
         "_heads",
         "_interim",
@@ -146,6 +147,8 @@ class Http1:
         self._interim = 0
         self._no_body = False
         self._closing = False
+        self._due: int | None = None
+        """Bytes of a streamed body that are still to be sent; None = sent in chunks."""
 
     @property
     def inflight(self) -> tuple[Exchange, ...]:
@@ -163,10 +166,15 @@ class Http1:
         payload = x.payload
         url = x.url
         target = url[url.find("/", self._skip) :]
-        if payload is None and not x.headers and not self._origin.prefix and x.method not in BODY_EXPECTED:
-            self.outbox.append(f"{x.method} {target}{self._tail}".encode("latin-1"))
-        else:
-            self._submit_full(x, self._origin.prefix + target, payload)
+        try:
+            if payload is None and not x.headers and not self._origin.prefix and x.method not in BODY_EXPECTED:
+                self.outbox.append(f"{x.method} {target}{self._tail}".encode("latin-1"))
+            else:
+                self._submit_full(x, self._origin.prefix + target, payload)
+        except UnicodeEncodeError as error:
+            # Not chained: the exception carries the whole head.
+            code = ord(error.object[error.start])
+            raise RequestError(f"U+{code:04X} cannot stand in the head of a request: percent-encode it") from None
         self._no_body = x.method == "HEAD"
         self._x = x
         self.room = 0
@@ -191,10 +199,12 @@ class Http1:
             length = f"Content-Length: {payload.length}\r\n"
         self.outbox.append(f"{head}{length}\r\n".encode("latin-1"))
         if streamed:
-            self.hungry = True
+            self._due = payload.length
+            self.hungry = payload.length != 0
         elif payload:
             self.outbox.append(payload)
-        self._closing = any(name.lower() == "connection" and "close" in (value or "") for name, value in x.headers)
+        connection = [value.lower() for name, value in x.headers if value and name.lower() == "connection"]
+        self._closing = any("close" in value for value in connection)
 
     def produce(self) -> Sequence[Exchange]:
         x = self._x
@@ -205,12 +215,14 @@ class Http1:
             data = source.read()
         except RequestError as error:
             # Half a request is out: neither the exchange nor the line can be saved.
-            return self._failed(error)
-        if source.length is None:
+            return self.abandon(error)
+        self.hungry = bool(data)
+        if self._due is None:
             self.outbox.append(b"%x\r\n%b\r\n" % (len(data), data))  # b"" makes the last chunk
         elif data:
             self.outbox.append(data)
-        self.hungry = bool(data)
+            self._due -= len(data)
+            self.hungry = self._due > 0  # an answer that comes now is not an early one
         return _NOTHING
 
     # In
@@ -229,14 +241,14 @@ class Http1:
             head = self._heads.get(data[:end])
             # The hot path: a known length, all of it here.
             if head.framing == LENGTH and len(data) - end - 4 == head.length and not self._no_body:
+                x.head = head
                 if head.length > x.max_content:
                     return self._too_large(x)
-                x.head = head
                 x.body = data[end + 4 :]
                 return self._finish(x, head)
             return self._start_body(head, data[end + 4 :])
         except (ProtocolError, TooLarge) as error:
-            if self._read is None and self._lone_lf(data):
+            if self._lone_lf(data):
                 return self._partial_head(data)
             return self._failed(error)
 
@@ -253,11 +265,11 @@ class Http1:
         end, body = find_end(buffer, max(0, self._searched - 3))
         if end < 0:
             self._searched = len(buffer)
+            if not (buffer.startswith(b"HTTP/1.") or b"HTTP/1.".startswith(buffer)):
+                return self._failed(ProtocolError("not an HTTP/1 answer", first=bytes(buffer[:64])))
             if len(buffer) > MAX_HEAD + 3:  # of the empty line three bytes may be here
                 message = f"the head has over {MAX_HEAD:,} bytes"
                 return self._failed(TooLarge(message, phase="answer"))
-            if not (buffer.startswith(b"HTTP/1.") or b"HTTP/1.".startswith(buffer[:7])):
-                return self._failed(ProtocolError("not an HTTP/1 answer", first=bytes(buffer[:64])))
             return _NOTHING
         raw = bytes(buffer[:end])
         rest = bytes(buffer[body:])
@@ -305,9 +317,11 @@ class Http1:
             return self._failed(ProtocolError("101 Switching Protocols without an Upgrade request"))
         if self._interim > MAX_INTERIM:
             return self._failed(ProtocolError(f"over {MAX_INTERIM} interim answers"))
-        self._note_progress(1)
         self._read = None
-        return self.receive(rest) if rest else _NOTHING
+        if rest:
+            return self.receive(rest)
+        self._note_progress(1)
+        return _NOTHING
 
     def _length_body(self, data: bytes) -> Sequence[Exchange]:
         self._note_progress(len(data))
@@ -349,12 +363,10 @@ class Http1:
         x = self._x
         if x is not None and self._read == self._close_body:
             return self._finish_parts()
-        self._give_up()
         if x is None:
+            self._give_up()
             return _NOTHING
-        self._x = None
-        x.error = PeerClosed(f"the server closed the line {self._how_far()}", phase="answer")
-        return (x,)
+        return self.abandon(PeerClosed(f"the server closed the line {self._how_far()}", phase="answer"))
 
     # The end of an exchange
 
@@ -370,6 +382,7 @@ class Http1:
         if self._read is not None:
             self._read = None
             self._head = None
+            self.begun.clear()
         self._interim = 0
         if head.keep_alive and not self._closing and not self.hungry:
             self.room = 1
@@ -381,14 +394,9 @@ class Http1:
         return self._failed(TooLarge(f"the body is over max_content={x.max_content:,} bytes", phase="answer"))
 
     def _failed(self, error: AquestsError) -> Sequence[Exchange]:
-        """This exchange has an error; nothing on the line can be trusted any more."""
-        x = self._x
-        self._x = None
-        self._give_up()
-        if x is None:
-            return _NOTHING
-        x.error = error
-        return (x,)
+        """The server broke the rules, or a limit: nothing on the line can be trusted any more."""
+        self.error = error
+        return self.abandon(error)
 
     def _give_up(self) -> None:
         self.reusable = False
@@ -400,8 +408,16 @@ class Http1:
         return False
 
     def abandon(self, error: AquestsError) -> Sequence[Exchange]:
+        x = self._x
+        self._x = None
+        self._read = None  # our own method: without it the wire is no ring
+        self._give_up()
         self.outbox.clear()
-        return self._failed(error)
+        self.begun.clear()
+        if x is None:
+            return _NOTHING
+        x.error = error
+        return (x,)
 
     def _note_progress(self, nbytes: int) -> None:
         x = self._x
