@@ -129,10 +129,9 @@ class Rules:
         before = x.trail or Trail()
         most = (request.options or {}).get("max_redirects", self._settings.max_redirects)
         location = head.headers.get("location")
+        seen = before.visited
         try:
-            hop = next_hop(
-                x.method, x.url, head.status, location, hops=len(before.history), max_redirects=most, seen=before.visited
-            )
+            hop = next_hop(x.method, x.url, head.status, location, hops=len(seen), max_redirects=most, seen=seen)
             if hop is None:
                 return None
             if hop.keep_body and not rewound(x.payload):
