@@ -1,0 +1,164 @@
+"""nginx with one worker on the server's core: the page comes from its memory, to be no brake itself.
+
+The tests have an nginx too, but one of another kind: that one serves files and needs pytest, which who
+only measures does not have.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+
+from .case import Site, Wanted
+from .machine import Absent, package_version, pinned
+
+HOST = "127.0.0.1"
+START = 15.0
+"""Seconds it may take to answer, on a loaded machine."""
+PIECE = 1024
+"""Bytes of a word in the configuration; 4,096 are too many for nginx."""
+
+_CONFIG = """\
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile {descriptors};
+pid {dir}/pid;
+error_log stderr;
+events {{ worker_connections {descriptors}; multi_accept on; }}
+http {{
+    access_log off;
+    server_tokens off;
+    keepalive_requests 1000000000;
+    keepalive_timeout 3600s;
+    client_body_temp_path {dir}/body;
+    proxy_temp_path {dir}/proxy;
+    fastcgi_temp_path {dir}/fastcgi;
+    uwsgi_temp_path {dir}/uwsgi;
+    scgi_temp_path {dir}/scgi;
+    default_type text/plain;
+    server {{
+        listen {host}:{port} backlog=4096{ssl};
+        listen {host}:{beside} backlog=4096;
+        {certificate}
+        set $piece "{piece}";
+        location = /page {{ return 200 "{page}"; }}
+        location = /status {{ stub_status; }}
+    }}
+}}
+"""
+
+
+@contextmanager
+def page(wanted: Wanted) -> Iterator[Site]:
+    """A page of ``wanted.size`` bytes by HTTP/1.1."""
+    with _nginx(wanted, tls=False) as site:
+        yield site
+
+
+@contextmanager
+def secure_page(wanted: Wanted) -> Iterator[Site]:
+    """The same over TLS; a CA and a certificate are made for the run."""
+    if package_version("trustme") is None:
+        raise Absent("trustme is not installed")
+    with _nginx(wanted, tls=True) as site:
+        yield site
+
+
+@contextmanager
+def _nginx(wanted: Wanted, *, tls: bool) -> Iterator[Site]:
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    if program is None:
+        raise Absent("nginx is not installed")
+    with tempfile.TemporaryDirectory(prefix="aquests-bench-") as name:
+        directory = Path(name)
+        port, beside = _free_ports()
+        config = _CONFIG.format(
+            dir=directory,
+            host=HOST,
+            port=port,
+            beside=beside,
+            descriptors=wanted.lines + 4096,
+            ssl=" ssl" if tls else "",
+            certificate=_certificate(directory) if tls else "",
+            piece="x" * PIECE,
+            page="$piece" * (wanted.size // PIECE) + "x" * (wanted.size % PIECE),
+        )
+        (directory / "nginx.conf").write_text(config)
+        command = [program, "-p", name, "-e", "stderr", "-c", f"{name}/nginx.conf"]
+        with (directory / "output").open("wb") as output, pinned(wanted.core):
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            _await(process, beside, directory / "output")
+            yield Site(
+                url=f"http{'s' if tls else ''}://{HOST}:{port}/page",
+                size=wanted.size,
+                ca=str(directory / "ca.pem") if tls else "",
+                beside=f"http://{HOST}:{beside}/page",
+                counters=lambda: _counters(beside),
+            )
+        finally:
+            _stop(process)
+
+
+def _certificate(directory: Path) -> str:
+    import trustme
+
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(str(directory / "ca.pem"))
+    leaf = ca.issue_cert(HOST, "localhost")
+    (directory / "site.pem").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+    leaf.private_key_pem.write_to_path(str(directory / "site.key"))
+    return f"ssl_certificate {directory}/site.pem; ssl_certificate_key {directory}/site.key;"
+
+
+def _counters(port: int) -> tuple[int, int]:
+    """Connections accepted and requests answered, without those that ask for it."""
+    connection = HTTPConnection(HOST, port, timeout=START)
+    try:
+        connection.request("GET", "/status")
+        text = connection.getresponse().read().decode()
+    finally:
+        connection.close()
+    found = re.search(r"(\d+) \d+ (\d+)", text)
+    if found is None:
+        raise RuntimeError(f"not the status of nginx: {text!r}")
+    return int(found[1]), int(found[2])
+
+
+def _free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as two:
+        one.bind((HOST, 0))
+        two.bind((HOST, 0))
+        return one.getsockname()[1], two.getsockname()[1]
+
+
+def _await(process: subprocess.Popen[bytes], port: int, output: Path) -> None:
+    """Until the server answers; RuntimeError with its own words when it has ended instead, or takes too long."""
+    deadline = time.monotonic() + START
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            _counters(port)
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    raise RuntimeError(f"nginx does not start: {output.read_text(errors='replace')}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(10.0)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
