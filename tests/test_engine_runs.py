@@ -141,7 +141,7 @@ def test_a_source_that_has_nothing_left_does_not_keep_the_run_waiting(peer: Http
         rig.on_answer = lambda response: rig.engine.stop()
         rig.engine.run()
         rig.engine.hang_up()
-        rig.engine.feed(url for url in ())
+        rig.engine.feed(iter(()))
         rig.engine.loop.step(0.0)  # somebody took the wake-up
         rig.run(2.0)
 
