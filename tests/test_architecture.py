@@ -44,6 +44,7 @@ RANKS = {
     "stub": 7,
     "verbs": 7,
     "grpcstub": 7,
+    "mongostub": 7,
     "grpcschema": 7,
     "grpcchannel": 7,
     "clifetch": 7,

@@ -1,0 +1,326 @@
+"""MongoDB in the script face: ``aquests.mongodb("127.0.0.1:27017", "shop").find("orders", {"open": True})``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from .errors import RequestError
+from .exchange import Request
+from .stub import COMMON, Stub
+
+if TYPE_CHECKING:
+    from .endpoint import Endpoint
+    from .protocols.mongodb import Topology
+    from .protocols.mongomsg import Command
+
+KNOWN: Final = COMMON | {"tls", "auth_source", "auth_mechanism", "pipeline", "replica_set", "read_preference", "app"}
+MECHANISMS: Final = ("SCRAM-SHA-256", "SCRAM-SHA-1")
+SECONDARY: Final = frozenset(("secondary", "secondaryPreferred", "nearest"))
+Sort = Mapping[str, Any] | Sequence[tuple[str, Any]] | str | None
+
+
+class MongoDB(Stub):
+    """The stub of one database; each method queues an operation and returns its request.
+
+    ``response.data`` of what returns documents is ``{"starting_from", "number_returned", "cursor_id", "data"}``,
+    of ``count`` a number, of writes the server's reply. A refusal is an answer: ``response.error`` is pymongo's
+    own error, ``status_code`` 500.
+    """
+
+    __slots__ = ("_database", "_distinct", "_scheme", "_topology")
+
+    def __init__(self, server: str, dbname: str | None = None, auth: Any = None, **options: Any):
+        given = {name: options.pop(name) for name in KNOWN - COMMON if name in options}
+        where = _parse(server, given)
+        if where["timeout"] is not None:
+            options.setdefault("timeout", where["timeout"])
+        if where["ca"] is not None:
+            options.setdefault("ca", where["ca"])
+        if where["insecure"]:
+            options.setdefault("verify", False)
+        super().__init__(options, COMMON)
+        from .protocols.mongodb import Topology
+
+        self._database = dbname or where["database"]
+        if not self._database or not isinstance(self._database, str):
+            raise RequestError("the database is missing: mongodb(server, 'name'), or mongodb://host/name")
+        self._scheme = "mongodb+tls" if given.get("tls", where["tls"]) else "mongodb"
+        self._topology: Topology = Topology(where["hosts"], given.get("replica_set", where["replica_set"]))
+        mechanism = given.get("auth_mechanism", where["mechanism"])
+        if mechanism is not None and mechanism not in MECHANISMS:
+            raise RequestError(f"auth_mechanism is one of {', '.join(MECHANISMS)}, not {mechanism!r}")
+        preference = given.get("read_preference", where["read_preference"])
+        pipeline = given.get("pipeline", 1)
+        if not isinstance(pipeline, int) or not 1 <= pipeline <= 1000:
+            raise RequestError(f"pipeline is a whole number from 1 to 1000, not {pipeline!r}")
+        self._distinct: dict[str, Any] = {
+            "topology": self._topology,
+            "database": self._database,
+            "app": given.get("app", where["app"]),
+            "pipeline": pipeline,
+            "secondary": preference in SECONDARY,
+        }
+        user, password = _credentials(auth) or where["auth"] or (None, None)
+        if user is not None:
+            source = given.get("auth_source") or where["source"] or where["database"] or "admin"
+            self._distinct["credentials"] = (user, password, source, mechanism)
+
+    # Reading
+
+    def find(
+        self,
+        collection: str,
+        spec: Any = None,
+        offset: int = 0,
+        limit: int = 1,
+        *,
+        sort: Sort = None,
+        projection: Any = None,
+    ) -> Request:
+        """At most ``limit`` documents that match ``spec``, after ``offset`` of them; 0 for all."""
+        return self._find("find", collection, spec, offset, limit, sort, projection, drain=True)
+
+    def findone(self, collection: str, spec: Any = None, *, sort: Sort = None, projection: Any = None) -> Request:
+        """The first document that matches."""
+        return self._find("findone", collection, spec, 0, 1, sort, projection)
+
+    def findall(self, collection: str, spec: Any = None, *, sort: Sort = None, projection: Any = None) -> Request:
+        """All documents that match: the cursor is drained, up to ``max_content`` bytes."""
+        return self._find("findall", collection, spec, 0, 0, sort, projection, drain=True)
+
+    def findkc(
+        self,
+        collection: str,
+        spec: Any = None,
+        offset: int = 0,
+        limit: int = 101,
+        *,
+        sort: Sort = None,
+        projection: Any = None,
+    ) -> Request:
+        """The first ``limit`` documents, and the cursor is kept: ``data["cursor_id"]`` is for :meth:`get_more`."""
+        return self._find("findkc", collection, spec, offset, limit, sort, projection, keep=True)
+
+    def _find(
+        self,
+        kind: str,
+        collection: str,
+        spec: Any,
+        offset: int,
+        limit: int,
+        sort: Sort,
+        projection: Any,
+        *,
+        drain: bool = False,
+        keep: bool = False,
+    ) -> Request:
+        document: dict[str, Any] = {"find": _name(collection), "filter": _mapping(spec, "the filter")}
+        if offset:
+            document["skip"] = _count(offset, "offset")
+        if keep:
+            document["batchSize"] = _count(limit, "limit")
+        elif limit:
+            document["limit"] = _count(limit, "limit")
+            if limit == 1:
+                document["singleBatch"] = True
+        if sort is not None:
+            document["sort"] = _sort(sort)
+        if projection is not None:
+            document["projection"] = _projection(projection)
+        return self._do(kind, document, "cursor", collection=collection, drain=drain, start=offset, reads=not keep)
+
+    def get_more(self, collection: str, cursor_id: int, n: int = 101) -> Request:
+        """The next ``n`` documents of a kept cursor, from the server it lives on."""
+        from .protocols.mongomsg import get_more
+
+        document = get_more(cursor_id, _name(collection), self._database, _count(n, "n"))
+        kept = self._topology.cursors.get(cursor_id)
+        return self._do("get_more", document, "cursor", collection=collection, address=kept and kept[1])
+
+    def kill_cursors(self, ids: Any, collection: str | None = None) -> Request:
+        """Let go of kept cursors of one collection (known from where they came)."""
+        from bson.int64 import Int64
+
+        cursors = [ids] if isinstance(ids, int) else list(ids)
+        known = [self._topology.cursors.pop(one, None) for one in cursors]
+        kept = next((one for one in known if one is not None), None)
+        collection = collection or (kept and kept[0])
+        if collection is None:
+            raise RequestError("kill_cursors does not know these cursors: name their collection, too")
+        document = {"killCursors": _name(collection), "cursors": [Int64(one) for one in cursors]}
+        return self._do("kill_cursors", document, "plain", address=kept and kept[1])
+
+    def aggregate(self, collection: str, pipeline: Sequence[Mapping[str, Any]], **more: Any) -> Request:
+        """The documents a pipeline gives, all of them."""
+        document = {"aggregate": _name(collection), "pipeline": list(pipeline), "cursor": {}, **more}
+        return self._do("aggregate", document, "cursor", collection=collection, drain=True)
+
+    def count(self, collection: str, spec: Any = None) -> Request:
+        """How many documents match."""
+        document = {"count": _name(collection), "query": _mapping(spec, "the filter")}
+        return self._do("count", document, "count", reads=True)
+
+    def command(self, document: Mapping[str, Any] | str) -> Request:
+        """Any command, such as ``{"ping": 1}``; ``data`` is the server's reply."""
+        return self._do("command", {document: 1} if isinstance(document, str) else dict(document), "plain")
+
+    # Writing
+
+    def insert(self, collection: str, docs: Any, continue_on_error: int = 0) -> Request:
+        """One document or a sequence of them; those without ``_id`` get one. ``data["ids"]`` are those inserted."""
+        from bson.objectid import ObjectId
+
+        from .protocols.mongomsg import encode_document
+
+        documents = [docs] if isinstance(docs, Mapping) else list(docs)
+        if not documents:
+            raise RequestError("nothing to insert: give a document or a sequence of them")
+        ids, encoded = [], []
+        for index, document in enumerate(documents):
+            if isinstance(document, Mapping) and "_id" not in document:
+                document = {"_id": ObjectId(), **document}
+            encoded.append(encode_document(document, f"document {index}"))
+            ids.append(document["_id"])
+        command = {"insert": _name(collection), "ordered": not continue_on_error}
+        return self._do("insert", command, "plain", documents=encoded, ids=ids)
+
+    def update(self, collection: str, spec: Any, doc: Any) -> Request:
+        """Change all documents that match."""
+        return self._update("update", collection, spec, doc, multi=True)
+
+    def updateone(self, collection: str, spec: Any, doc: Any) -> Request:
+        """Change, or replace, the first document that matches."""
+        return self._update("updateone", collection, spec, doc)
+
+    def upsert(self, collection: str, spec: Any, doc: Any) -> Request:
+        """Change all documents that match; insert one if there is none."""
+        return self._update("upsert", collection, spec, doc, multi=True, upsert=True)
+
+    def upsertone(self, collection: str, spec: Any, doc: Any) -> Request:
+        """Change, or replace, the first document that matches; insert one if there is none."""
+        return self._update("upsertone", collection, spec, doc, upsert=True)
+
+    def _update(self, kind: str, collection: str, spec: Any, doc: Any, **how: bool) -> Request:
+        if not isinstance(doc, (Mapping, list, tuple)):
+            raise RequestError(f"the update must be a document or a pipeline, not {type(doc).__name__}")
+        change = {"q": _mapping(spec, "the filter"), "u": doc, **how}
+        return self._do(kind, {"update": _name(collection), "updates": [change]}, "plain")
+
+    def delete(self, collection: str, spec: Any, flag: int = 0) -> Request:
+        """Remove all documents that match; with ``flag=1`` the first only."""
+        removal = {"q": _mapping(spec, "the filter"), "limit": 1 if flag & 1 else 0}
+        return self._do("delete", {"delete": _name(collection), "deletes": [removal]}, "plain")
+
+    # All
+
+    def _do(self, kind: str, document: dict[str, Any], shape: str, address: Any = None, **more: Any) -> Request:
+        from .protocols.mongomsg import MAX_BSON, OVERHEAD, Command, encode_document
+
+        encode_document(document, "the command", MAX_BSON + OVERHEAD)  # what is wrong is said here
+        command: Command = Command(document, shape, **more)
+        host, port = address or self._topology.primary
+        label = f"[{host}]" if ":" in host else host
+        url = f"mongodb://{label}:{port}/{self._database}"
+        return self._ask(kind.upper(), url, command, self._at(host, port), kind)
+
+    def _at(self, host: str, port: int) -> Endpoint:
+        return self._place(self._scheme, host, port, **self._distinct)
+
+    def __repr__(self) -> str:
+        host, port = self._topology.primary
+        return f"<MongoDB stub of {self._database} at {host}:{port}>"
+
+
+def mongodb(server: str, dbname: str | None = None, auth: Any = None, **options: Any) -> MongoDB:
+    """A stub for a database: ``server`` is ``"host:port"``, or a ``mongodb://`` URI with hosts, database and options.
+
+    ``auth``: ``(user, password)``. Options: ``tls``, ``auth_source``, ``auth_mechanism`` (SCRAM-SHA-256 or SCRAM-SHA-1;
+    by default what the server offers), ``replica_set``, ``read_preference``, ``pipeline`` (operations at once on a
+    line, 1), ``app`` (a name for the server's log), and those of every stub: ``callback``, ``meta``, ``timeout`` …
+
+    Raises RequestError for an address that cannot be, TypeError for a misspelt option.
+    """
+    return MongoDB(server, dbname, auth, **options)
+
+
+def _parse(server: str, given: dict[str, Any]) -> dict[str, Any]:
+    """What a server's address, plain or a URI, says."""
+    where: dict[str, Any] = dict.fromkeys(
+        ("database", "auth", "source", "mechanism", "replica_set", "read_preference", "timeout", "ca")
+    )
+    where |= {"tls": False, "insecure": False, "app": "aquests"}
+    if not isinstance(server, str):
+        raise RequestError(f"the server is 'host:port' or a mongodb:// URI, not {type(server).__name__}")
+    if server.startswith("mongodb+srv://"):
+        raise RequestError(
+            "mongodb+srv:// needs DNS records that are not looked up here: list the hosts, mongodb://h1,h2"
+        )
+    uri = server if server.startswith("mongodb://") else f"mongodb://{server}"
+    import warnings
+
+    from pymongo.errors import PyMongoError
+    from pymongo.uri_parser import parse_uri
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = parse_uri(uri)
+    except (PyMongoError, ValueError) as fault:
+        # pymongo's text may quote the URI, and with it the password
+        raise RequestError("the MongoDB address cannot be read: mongodb://user:password@host:port/database") from (
+            None if "@" in uri else fault
+        )
+    options = {name.lower(): value for name, value in found["options"].items()}
+    where["hosts"] = [(str(host).lower(), port) for host, port in found["nodelist"]]
+    where["database"] = found["database"]
+    if found["username"] is not None:
+        where["auth"] = (found["username"], found["password"] or "")
+    where["source"] = options.get("authsource")
+    where["mechanism"] = options.get("authmechanism")
+    where["tls"] = bool(options.get("tls", options.get("ssl", False)))
+    where["insecure"] = bool(options.get("tlsallowinvalidcertificates") or options.get("tlsinsecure"))
+    where["ca"] = options.get("tlscafile")
+    where["read_preference"] = options.get("readpreference")
+    where["app"] = options.get("appname") or "aquests"
+    where["timeout"] = options.get("sockettimeoutms") or options.get("connecttimeoutms")
+    if not options.get("directconnection"):
+        where["replica_set"] = options.get("replicaset")
+    return where
+
+
+def _credentials(auth: Any) -> tuple[str, str] | None:
+    if auth is None:
+        return None
+    if isinstance(auth, (tuple, list)) and len(auth) == 2 and all(isinstance(part, str) for part in auth):
+        return auth[0], auth[1]
+    raise RequestError("auth is (user, password), both of them str")
+
+
+def _name(collection: Any) -> str:
+    if not collection or not isinstance(collection, str) or "\0" in collection or collection.startswith("$"):
+        raise RequestError(f"{collection!r} is no name of a collection")
+    return collection
+
+
+def _mapping(spec: Any, what: str) -> Mapping[str, Any]:
+    if spec is None:
+        return {}
+    if not isinstance(spec, Mapping):
+        raise RequestError(f"{what} must be a mapping, not {type(spec).__name__}")
+    return spec
+
+
+def _count(number: Any, name: str) -> int:
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        raise RequestError(f"{name} must be a whole number of at least 0, not {number!r}")
+    return number
+
+
+def _sort(sort: Sort) -> dict[str, Any]:
+    """``"name"``, pairs or a mapping; 1 is ascending, -1 descending."""
+    return {sort: 1} if isinstance(sort, str) else dict(sort or ())
+
+
+def _projection(projection: Any) -> dict[str, Any]:
+    return dict(projection) if isinstance(projection, Mapping) else dict.fromkeys(projection, 1)
