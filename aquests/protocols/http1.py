@@ -379,11 +379,11 @@ class Http1:
 
     def _finish(self, x: Exchange, head: Head) -> Sequence[Exchange]:
         self._x = None
-        if self._read is not None:
+        if self._read is not None or self._interim:
             self._read = None
             self._head = None
+            self._interim = 0
             self.begun.clear()
-        self._interim = 0
         if head.keep_alive and not self._closing and not self.hungry:
             self.room = 1
         else:
