@@ -23,6 +23,7 @@ TEST = [
     "psutil>=6",
     "pytest>=8.3",
     "python-multipart>=0.0.20",
+    "websockets>=14",
     "yarl>=1.17",
 ]
 
@@ -45,6 +46,7 @@ setup(
         "idna>=3.7",
         "publicsuffixlist>=1.0.2",
         "rich>=13",
+        "websocket-client>=1.8",
     ],
     extras_require={
         "demo": DEMO,

@@ -63,6 +63,7 @@ from .verbs import (
     upload,
 )
 from .version import __version__
+from .websockets import ws, wss
 
 
 def __getattr__(name: str) -> Any:
@@ -128,4 +129,6 @@ __all__ = [
     "tracexml",
     "upload",
     "workings",
+    "ws",
+    "wss",
 ]

@@ -16,11 +16,14 @@ from .protocols import SCHEMES, Scheme
 from .url import Url, host_header
 
 if TYPE_CHECKING:
+    from .exchange import Pairs
     from .seam import MakeWire
     from .settings import Settings
 
 LINE_OPTIONS: Final = frozenset(("proxy", "verify", "ca", "cert", "unix", "trust_env"))
 """Options of a request that another line is needed for."""
+OPENING_OPTIONS: Final = frozenset(("auth", "compression", "subprotocols"))
+"""Options that a line of its own (``Scheme.own_lines``) is opened with."""
 MAX_IDLE_ENDPOINTS: Final = 4096
 """Places nobody asks for now; beyond that the table is swept."""
 
@@ -128,9 +131,12 @@ class Endpoints:
         self._alive: WeakSet[Endpoint] = WeakSet()
         self._sweep_at = MAX_IDLE_ENDPOINTS
 
-    def find(self, url: Url, options: Mapping[str, Any] | None = None) -> Endpoint:
-        """The endpoint of a split URL, with the line options of a request."""
+    def find(self, url: Url, options: Mapping[str, Any] | None = None, headers: Pairs = ()) -> Endpoint:
+        """The endpoint of a split URL, with the line options (and the headers, if they open the line) of a request."""
         given = {name: options[name] for name in LINE_OPTIONS & options.keys()} if options else {}
+        if SCHEMES[url.scheme].own_lines:
+            given |= {name: options[name] for name in OPENING_OPTIONS & options.keys()} if options else {}
+            given |= {"target": url.target, "headers": headers}
         unix = given.pop("unix", None) or url.unix
         return self.intern(url.scheme, url.host, url.port, unix, given)
 

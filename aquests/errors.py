@@ -11,7 +11,7 @@ whoever builds a message puts hosts and ports into it, never URLs with credentia
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 REASONS: Final[dict[int, str]] = {
     700: "Connection Closed",
@@ -92,6 +92,21 @@ class PeerClosed(TransportError):
     """The peer closed the line before the answer was complete."""
 
 
+class WebSocketClosed(PeerClosed):
+    """The peer closed a WebSocket before the replies were complete (RFC 6455 7).
+
+    ``close_code`` and ``close_reason`` are those of its CLOSE; 1005: without a code; 1006: the line ended without a
+    CLOSE. ``opcode`` is -1: connected, but closed.
+    """
+
+    opcode = -1
+
+    def __init__(self, message: str, *, close_code: int, close_reason: str = "", phase: str = "answer"):
+        super().__init__(message, phase=phase)
+        self.close_code = close_code
+        self.close_reason = close_reason
+
+
 class TimedOut(AquestsError, TimeoutError):
     """A phase took longer than its ``timeout``, or all attempts longer than ``deadline``."""
 
@@ -144,6 +159,19 @@ class TooManyRetries(AquestsError):
 
 class Cancelled(AquestsError):
     """The run was stopped before the answer came."""
+
+
+class JsonRpcError(Exception):
+    """An error object that a JSON-RPC server answered with: ``code``, ``message``, ``data`` (JSON-RPC 2.0, 5.1)."""
+
+    def __init__(self, code: int, message: str, data: Any = None):
+        super().__init__(code, message, data)
+        self.code = code
+        self.message = message
+        self.data = data
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.code})"
 
 
 class StatusError(AquestsError):

@@ -407,6 +407,17 @@ class Response:
         return x.data if x.endpoint.yields_data or x.codec is not None else x.body
 
     @property
+    def opcode(self) -> int | None:
+        """Of the last message of a WebSocket's answer: 1 text, 2 binary; -1: closed before it came; else None."""
+        x = self._x
+        return getattr(x.head if x.error is None else x.error, "opcode", None)
+
+    @property
+    def close_code(self) -> int | None:
+        """Why a WebSocket was closed before the answer (RFC 6455 7.4); else None."""
+        return getattr(self._x.error, "close_code", None)
+
+    @property
     def encoding(self) -> str:
         """The charset of the content type, else detected, else UTF-8. May be set."""
         try:

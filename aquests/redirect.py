@@ -64,6 +64,9 @@ BODY_HEADERS: Final = frozenset(
 )
 """Lower-case names of headers that speak of the request's body (RFC 9110 15.4)."""
 
+_SOCKETS: Final = ("ws", "wss")
+_AS_SOCKET: Final = {"http": "ws", "https": "wss"}
+
 
 class Hop(NamedTuple):
     """The next request of a chain. ``url`` is absolute, without credentials, and may have a fragment."""
@@ -128,6 +131,9 @@ def _resolve(url: str, location: str) -> tuple[str, bool]:
     try:
         here = split(url)
         joined = join(url, _as_written(location))
+        if here.scheme in _SOCKETS:  # servers write where an opening leads as they do for any other request
+            scheme, colon, rest = joined.partition(":")
+            joined = _AS_SOCKET.get(scheme.lower(), scheme) + colon + rest
         there = split(joined, _schemes(here))
         _, mark, fragment = joined.partition("#")
         if not mark:
@@ -142,7 +148,9 @@ def _resolve(url: str, location: str) -> tuple[str, bool]:
 
 
 def _schemes(here: Url) -> dict[str, int]:
-    """Where a redirect may lead: to http and https, and to a unix socket only from there."""
+    """Where a redirect may lead: to http and https, and to a unix socket or a WebSocket only from there."""
+    if here.scheme in _SOCKETS:
+        return {scheme: SCHEMES[scheme] for scheme in _SOCKETS}
     allowed = ("http", "https", here.scheme) if here.unix is not None else ("http", "https")
     return {scheme: SCHEMES[scheme] for scheme in allowed}
 

@@ -132,8 +132,8 @@ class Rules:
         seen = before.visited
         try:
             hop = next_hop(x.method, x.url, head.status, location, hops=len(seen), max_redirects=most, seen=seen)
-            if hop is None:
-                return None
+            if hop is None or (x.codec is not None and not hop.keep_body):
+                return None  # a call without its body is no call any more
             if hop.keep_body and not rewound(x.payload):
                 raise RedirectError("the redirect wants the body again, and its source cannot be read twice")
             url = split(hop.url)
@@ -154,8 +154,9 @@ class Rules:
             again.payload = None
         trail.stranger = trail.stranger or not hop.same_origin
         again.given = again.headers = strip_headers(x.given, hop)
-        options = {name: value for name, value in (request.options or {}).items() if name != "unix" or hop.same_origin}
-        again.endpoint = self._endpoints.find(url, options)
+        given = request.options or {}
+        options = {name: given[name] for name in given if not (trail.stranger and name in ("unix", "auth"))}
+        again.endpoint = self._endpoints.find(url, options, again.given)
         return again
 
     def _decode(self, x: Exchange) -> None:

@@ -42,6 +42,8 @@ RANKS = {
     "httprequest": 5,
     "script": 7,
     "stub": 7,
+    "websockets": 7,
+    "rpcstubs": 7,
     "verbs": 7,
     "grpcstub": 7,
     "mongostub": 7,

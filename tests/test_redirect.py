@@ -131,6 +131,11 @@ TARGETS = [
     ("https://a.example/", "//b.example/x", "https://b.example/x"),
     ("https://a.example/", "http://a.example/", "http://a.example/"),
     (HERE, "http://[::1]:8080/x", "http://[::1]:8080/x"),
+    # The opening of a WebSocket is an HTTP request, and servers write its Location as for any other
+    ("ws://a.example/", "/x", "ws://a.example/x"),
+    ("ws://a.example/", "HTTP://b.example:81/x", "ws://b.example:81/x"),
+    ("ws://a.example/", "https://a.example/", "wss://a.example/"),
+    ("wss://a.example/", "wss://b.example/", "wss://b.example/"),
     # RFC 9110 10.2.2: the fragment is inherited
     (HERE + "#top", "/x", "http://a.example/x#top"),
     (HERE + "#top", "/x#end", "http://a.example/x#end"),
@@ -381,5 +386,6 @@ def test_anything_is_followed_or_refused(location, url, status, method):
     assert hop.url.isascii() and hop.url.isprintable() and " " not in hop.url
     parts = split(hop.url)  # what we follow, we can ask for
     assert parts.user is None
-    assert parts.scheme in ("http", "https") or (parts.unix == "/run/app.sock" and url.startswith(parts.scheme))
+    allowed = ("ws", "wss") if url.startswith("ws:") else ("http", "https")
+    assert parts.scheme in allowed or (parts.unix == "/run/app.sock" and url.startswith(parts.scheme))
     assert hop.url.partition("#")[0] == parts.text

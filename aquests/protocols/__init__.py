@@ -19,9 +19,10 @@ class Scheme:
     """``module`` within this package; ``port`` by default; ``tls`` from the start; ``alpn`` offered, the best first;
     ``lane`` and ``version`` are shown when a line fails before anything was spoken; ``web``: HTTP's rules hold
     (redirects, cookies …); ``yields_data``: answers are objects (``response.data``), not bodies; ``transport``: what
-    moves its bytes: ``"stream"`` (a Channel), ``"polled"`` (a driver with a socket of its own) or ``"threaded"``."""
+    moves its bytes: ``"stream"`` (a Channel), ``"polled"`` (a driver with a socket of its own) or ``"threaded"``;
+    ``own_lines``: a line belongs to the URL and the headers that it was opened with."""
 
-    __slots__ = ("alpn", "lane", "module", "port", "tls", "transport", "version", "web", "yields_data")
+    __slots__ = ("alpn", "lane", "module", "own_lines", "port", "tls", "transport", "version", "web", "yields_data")
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class Scheme:
         web: bool = False,
         yields_data: bool = False,
         transport: str = "stream",
+        own_lines: bool = False,
     ):
         self.module = module
         self.port = port
@@ -45,6 +47,7 @@ class Scheme:
         self.web = web
         self.yields_data = yields_data
         self.transport = transport
+        self.own_lines = own_lines
 
     def load(self) -> ModuleType:
         return import_module("." + self.module, __name__)
@@ -54,5 +57,17 @@ SCHEMES: Final[dict[str, Scheme]] = {
     "http": Scheme("http1", 80, lane="HTTP/1.1", version="1.1", web=True),
     "https": Scheme("http1", 443, tls=True, alpn=("http/1.1",), lane="HTTP/1.1", version="1.1", web=True),
     "http+unix": Scheme("http1", 80, lane="HTTP/1.1", version="1.1", web=True),
+    "ws": Scheme("websocket", 80, lane="WEBSOCKET", version="13", web=True, yields_data=True, own_lines=True),
+    "wss": Scheme(
+        "websocket",
+        443,
+        tls=True,
+        alpn=("http/1.1",),
+        lane="WEBSOCKET",
+        version="13",
+        web=True,
+        yields_data=True,
+        own_lines=True,
+    ),
     "https+unix": Scheme("http1", 443, tls=True, alpn=("http/1.1",), lane="HTTP/1.1", version="1.1", web=True),
 }

@@ -1,0 +1,493 @@
+"""WebSocket as a wire (RFC 6455): the line is opened by its first exchange and kept for the next ones.
+
+Decisions, each forced by a protocol that has neither requests nor answers:
+
+- The first exchange carries the opening: its headers go out, and a refusal (401, 404, a redirect …) is its answer, so
+  the rules of HTTP hold for openings without a line of code here. Only equal URLs and headers share a line.
+- The first message that *begins* after an exchange was submitted is its first reply. What comes while nothing is asked
+  is dropped: it never becomes the answer of the next exchange. A line that is flooded with it is given up.
+- A message that may have left is not sent a second time, whatever happens to the line: a server counts what it gets.
+- A CLOSE, or the end of the line, before the replies are complete is an error that tells code and reason.
+
+What is over ``FRAGMENT`` bytes goes out piece by piece, the next one when the line has taken the one before, so that a
+PONG never waits for a gigabyte.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from codecs import IncrementalDecoder, getincrementaldecoder
+from collections.abc import Callable, Iterator, Sequence
+from os import urandom
+from typing import TYPE_CHECKING, Any, Final
+
+from websocket import WebSocketBadStatusException
+
+from ..errors import AquestsError, ProtocolError, TooLarge, WebSocketClosed
+from .http1 import Http1
+from .wsdeflate import Deflate
+from .wsframes import (
+    ABNORMAL,
+    BAD_PAYLOAD,
+    CLOSE,
+    CONT,
+    NORMAL,
+    PING,
+    POLICY,
+    PONG,
+    TEXT,
+    TOO_BIG,
+    Frame,
+    FrameReader,
+    Masks,
+    Messages,
+    Violation,
+    close_payload,
+    encode,
+    fragments,
+    in_words,
+    parse_close,
+)
+from .wsopening import VERSION, Opening
+
+if TYPE_CHECKING:
+    from ..exchange import Exchange, Pairs
+    from ..headers import Headers
+    from .http1head import Head
+
+FRAGMENT: Final = 65536
+"""Bytes of a message that go out as one frame, and about what is put into the outbox at a time."""
+MAX_UNASKED: Final = 16 * 1024 * 1024
+"""Bytes pushed since the last exchange that nobody asked for; then the line is given up."""
+MAX_WAITING: Final = 64
+"""Frames in the outbox; above that only the latest PING is answered (RFC 6455 5.5.3)."""
+_PER_FRAME: Final = 16
+_NOTHING: Final[tuple[Exchange, ...]] = ()
+_WHOLE: Final = {0x81: 1, 0x82: 2}
+"""The first byte of a whole plain message, and its opcode."""
+_Utf8: Final = getincrementaldecoder("utf-8")
+
+
+def lines(place: Any, prefix: str, extra: Pairs, settings: Any) -> Callable[[str | None], WebSocket]:
+    """What makes the wires of lines to ``place``: its options hold ``subprotocols`` and ``compression``."""
+    opening = Opening(place)
+    return lambda alpn: WebSocket(opening, urandom)
+
+
+class Reply:
+    """The head of an answer: what the opening said, and the ``opcode`` of the last message. Shared, never changed."""
+
+    __slots__ = ("encodings", "headers", "lane", "opcode", "reason", "special", "status", "version")
+
+    def __init__(self, headers: Headers, opcode: int | None, special: bool):
+        self.status = 101
+        self.reason = "Switching Protocols"
+        self.version = VERSION
+        self.lane = "WEBSOCKET"
+        self.headers = headers
+        self.encodings: tuple[str, ...] = ()
+        self.opcode = opcode
+        self.special = special
+
+
+class Refusal:
+    """The codec of any answer but 101. The rules of HTTP come first: a redirect or a challenge is no refusal yet."""
+
+    def decode(self, x: Exchange) -> None:
+        head: Any = x.head
+        message = f"the server did not open a WebSocket: {head.status} {head.reason}".rstrip()
+        x.error = WebSocketBadStatusException(message, head.status, head.reason, dict(head.headers), x.body)
+
+
+_REFUSAL: Final = Refusal()
+
+
+class WebSocket:
+    """The client side of one WebSocket; ``random(n)`` gives n unpredictable bytes, for the opening and the masks."""
+
+    __slots__ = (
+        "_bodies",
+        "_compressed",
+        "_deflate",
+        "_frames",
+        "_headers",
+        "_heads",
+        "_http",
+        "_ignored",
+        "_keep",
+        "_key",
+        "_masks",
+        "_noted",
+        "_opcode",
+        "_opened_by",
+        "_opening",
+        "_parts",
+        "_pong",
+        "_random",
+        "_reader",
+        "_replies",
+        "_size",
+        "_unasked",
+        "_utf8",
+        "_wanted",
+        "_x",
+        "begun",
+        "error",
+        "hungry",
+        "outbox",
+        "reusable",
+        "room",
+    )
+
+    def __init__(self, opening: Opening, random: Callable[[int], bytes]):
+        self._opening = opening
+        self._random = random
+        self._http: Http1 | None = Http1(opening.origin)
+        """Who speaks until the line is a WebSocket."""
+        self.outbox = self._http.outbox
+        self.begun = self._http.begun
+        self.room = 0
+        self.reusable = True
+        self.error: AquestsError | None = None
+        self.hungry = False
+        self._key = ""
+        self._masks = Masks(random)
+        self._deflate: Deflate | None = None
+        self._reader = FrameReader()
+        self._opened_by: Head | None = None
+        self._headers: Headers
+        self._heads: dict[int | None, Reply] = {}
+        self._frames: Iterator[bytes] | None = None
+        """What is still to be sent of a long request."""
+        self._pong = b""
+        self._x: Exchange | None = None
+        self._wanted = 0
+        """Replies that the exchange still waits for."""
+        self._replies: list[Any] = []
+        self._bodies: list[bytes] = []
+        self._size = 0
+        self._noted = False
+        self._ignored = False
+        """A frame or message that had begun before the exchange was submitted: nobody asked for it."""
+        self._unasked = 0
+        # The message that is being read.
+        self._keep = False
+        self._opcode = 0
+        self._compressed = False
+        self._parts: list[bytes] = []
+        self._utf8: IncrementalDecoder | None = None
+
+    @property
+    def inflight(self) -> tuple[Exchange, ...]:
+        return _NOTHING if self._x is None else (self._x,)
+
+    def opened(self) -> None:
+        """The line takes its first exchange, which opens the WebSocket."""
+        assert self._http is not None
+        self._http.opened()
+        self.room = 1
+
+    # Out
+
+    def submit(self, x: Exchange) -> None:
+        http = self._http
+        if http is None:
+            self._begin(x)
+            return
+        self._key = b64encode(self._random(16)).decode()
+        http.upgrading = True
+        http.ask(x, self._opening.request(x, self._key))
+        self._x = x
+        self.room = 0
+
+    def _begin(self, x: Exchange) -> None:
+        """Send the messages of an exchange, or begin to."""
+        payload: Messages = x.payload
+        payload.sent = True
+        x.codec = None  # an attempt before may have been refused
+        self._x = x
+        self.room = 0
+        self._wanted = payload.replies
+        self._replies = []
+        self._bodies = []
+        self._size = self._unasked = 0
+        self._noted = False
+        self._ignored = self._reader.pending
+        frames = _outgoing(payload.items, self._deflate, self._masks)
+        if payload.size <= FRAGMENT:
+            self.outbox.extend(frames)
+            self.hungry = not self._wanted  # answered as soon as it has been sent
+        else:
+            self._frames = frames
+            self.hungry = True
+
+    def produce(self) -> Sequence[Exchange]:
+        frames = self._frames
+        if frames is not None:
+            size = 0
+            for frame in frames:
+                self.outbox.append(frame)
+                size += len(frame)
+                if size >= FRAGMENT:
+                    return _NOTHING
+            self._frames = None
+            return _NOTHING
+        self.hungry = False
+        return self._finish() if self._x is not None and not self._wanted else _NOTHING
+
+    def goodbye(self) -> None:
+        self._close(NORMAL)
+
+    def _close(self, code: int, reason: str = "") -> None:
+        """Say CLOSE, once; nothing is read or sent behind it."""
+        if self._http is None and self.reusable:
+            self.outbox.append(encode(CLOSE, close_payload(code, reason), self._masks.next()))
+        self._end()
+
+    def _end(self) -> None:
+        self.room = 0
+        self.reusable = False
+        self.hungry = False
+        self._frames = None
+
+    # In
+
+    def receive(self, data: bytes) -> Sequence[Exchange]:
+        if self._http is not None:
+            return self._receive_opening(self._http, data)
+        if not self.reusable:
+            return _NOTHING  # behind a CLOSE
+        if self._wanted == 1 and self._frames is None and data[0] in _WHOLE and not self._reader.pending:
+            finished = self._receive_whole(data)
+            if finished:
+                return finished
+        return self._receive_frames(data)
+
+    def _receive_frames(self, data: bytes) -> Sequence[Exchange]:
+        """Any bytes. At most one exchange finishes: the next one is submitted after this has returned."""
+        finished: Sequence[Exchange] = _NOTHING
+        try:
+            for frame, piece in self._reader.feed(data):
+                finished = self._take(frame, piece) or finished
+                if not self.reusable:
+                    break
+        except Violation as violation:
+            finished = self._violated(violation) or finished
+        return finished
+
+    def _receive_whole(self, data: bytes) -> Sequence[Exchange]:
+        """The hot path: the last reply, plain and unfragmented, is all that has come. Nothing if that is not so."""
+        x = self._x
+        size = data[1] if len(data) > 1 else 127
+        start = 2
+        if size == 126 and len(data) > 129:
+            size = int.from_bytes(data[2:4], "big")
+            start = 4
+        if x is None or len(data) - start != size or size + self._size > x.max_content or x.payload.pings:
+            return _NOTHING
+        body = data[start:]
+        opcode = _WHOLE[data[0]]
+        try:
+            self._replies.append(body.decode() if opcode == TEXT else body)
+        except UnicodeDecodeError:
+            return _NOTHING
+        self._bodies.append(body)
+        self._opcode = opcode
+        return self._finish()
+
+    def _take(self, frame: Frame, piece: bytes) -> Sequence[Exchange]:
+        if frame.opcode >= CLOSE:
+            return self._control(frame.opcode, piece)
+        if frame.first and frame.opcode != CONT:
+            self._begin_message(frame)
+        last = frame.fin and not frame.left
+        if not self._keep:
+            self._skip(frame, piece, last)
+            return _NOTHING
+        x = self._x
+        assert x is not None
+        room = x.max_content - self._size
+        if frame.left + len(piece) > room:
+            raise Violation(TOO_BIG, f"the answer is over max_content={x.max_content:,} bytes")
+        x.progress += len(piece) + frame.first
+        if not self._noted:
+            self._noted = True
+            self.begun.append(x)
+        if self._compressed and self._deflate is not None:
+            piece = self._deflate.inflate(piece, room, last)
+        if self._utf8 is not None:
+            try:
+                self._utf8.decode(piece, last)
+            except UnicodeDecodeError:
+                raise Violation(BAD_PAYLOAD, "a text message is not UTF-8") from None
+        self._parts.append(piece)
+        self._size += len(piece)
+        return self._end_message() if last else _NOTHING
+
+    def _begin_message(self, frame: Frame) -> None:
+        x = self._x
+        self._opcode = frame.opcode
+        self._compressed = frame.rsv1
+        self._keep = x is not None and not self._ignored and self._wanted > 0 and not x.payload.pings
+        self._utf8 = _Utf8() if self._keep and frame.opcode == TEXT else None
+
+    def _skip(self, frame: Frame, piece: bytes, last: bool) -> None:
+        """What nobody asked for; but the window of the decompression must see it."""
+        self._unasked += len(piece) + (_PER_FRAME if frame.first else 0)
+        if self._compressed and self._deflate is not None:
+            self._unasked += len(self._deflate.inflate(piece, MAX_UNASKED, last))
+        if self._unasked > MAX_UNASKED:
+            raise Violation(POLICY, f"over {MAX_UNASKED:,} bytes were pushed that nobody asked for")
+        if last:
+            self._ignored = False
+
+    def _end_message(self) -> Sequence[Exchange]:
+        body = b"".join(self._parts)
+        self._parts = []
+        return self._reply(body.decode() if self._opcode == TEXT else body, body)
+
+    def _reply(self, data: Any, body: bytes) -> Sequence[Exchange]:
+        self._replies.append(data)
+        self._bodies.append(body)
+        self._wanted -= 1
+        return _NOTHING if self._wanted or self._frames is not None else self._finish()
+
+    def _control(self, opcode: int, data: bytes) -> Sequence[Exchange]:
+        asked = not self._ignored
+        if not self._reader.within:
+            self._ignored = False
+        if opcode == PING:
+            self._answer_ping(data)
+        elif opcode == CLOSE:
+            return self._closed(data)
+        elif asked and self._wanted and self._x is not None and data in self._x.payload.pings:
+            self._opcode = PONG
+            return self._reply(data, data)
+        return _NOTHING
+
+    def _answer_ping(self, data: bytes) -> None:
+        pong = encode(PONG, data, self._masks.next())
+        if len(self.outbox) > MAX_WAITING and self.outbox[-1] is self._pong:
+            self.outbox.pop()
+        self._pong = pong
+        self.outbox.append(pong)
+
+    def _closed(self, data: bytes) -> Sequence[Exchange]:
+        """The peer said CLOSE: the same code goes back (RFC 6455 5.5.1), and whoever waits is told."""
+        code, reason = parse_close(data)
+        self.outbox.append(encode(CLOSE, data[:2], self._masks.next()))
+        self._end()
+        message = f"the server closed the WebSocket before the reply: {in_words(code, reason)}"
+        return self._fail(WebSocketClosed(message, close_code=code, close_reason=reason))
+
+    def _violated(self, violation: Violation) -> Sequence[Exchange]:
+        words = str(violation)
+        self._close(violation.code, words)
+        return self._fail(TooLarge(words, phase="answer") if violation.code == TOO_BIG else ProtocolError(words))
+
+    def receive_eof(self) -> Sequence[Exchange]:
+        http = self._http
+        if http is not None:
+            return self._refused(http, http.receive_eof())
+        self._end()
+        message = "the server closed the line without a CLOSE, before the reply"
+        return self._fail(WebSocketClosed(message, close_code=ABNORMAL))
+
+    # The opening
+
+    def _receive_opening(self, http: Http1, data: bytes) -> Sequence[Exchange]:
+        finished = http.receive(data)
+        if http.switched is None:
+            return self._refused(http, finished)
+        head, rest = http.switched
+        x = self._x
+        assert x is not None
+        try:
+            self._deflate = self._opening.agreed(head, self._key)
+        except ProtocolError as error:
+            self._end()
+            return self._fail(error)
+        self._http = None
+        self._reader = FrameReader(extended=self._deflate is not None)
+        self._opened_by = head
+        self._begin(x)
+        return self.receive(rest) if rest else _NOTHING
+
+    def _refused(self, http: Http1, finished: Sequence[Exchange]) -> Sequence[Exchange]:
+        """Any answer but 101: it goes to the user, who asked for a WebSocket and has none."""
+        for x in finished:
+            self._x = None
+            self.begun.clear()
+            if x.error is None:
+                x.codec = _REFUSAL
+        self.room = http.room
+        self.reusable = http.reusable
+        return finished
+
+    # The end of an exchange
+
+    def _finish(self) -> Sequence[Exchange]:
+        x = self._x
+        assert x is not None
+        replies = self._replies
+        count = x.payload.replies
+        x.head = self._head(self._opcode if count else None)
+        x.data = replies[0] if count == 1 else replies if count else None
+        x.body = self._bodies[0] if count == 1 else b"".join(self._bodies)
+        self._forget()
+        self.hungry = False
+        self.room = 1
+        return (x,)
+
+    def _head(self, opcode: int | None) -> Reply:
+        opened_by = self._opened_by
+        if opened_by is not None:  # the first answer shows what the opening said to the rules: cookies
+            self._opened_by = None
+            self._headers = opened_by.headers
+            if opened_by.special:
+                return Reply(self._headers, opcode, True)
+        head = self._heads.get(opcode)
+        if head is None:
+            head = self._heads[opcode] = Reply(self._headers, opcode, False)
+        return head
+
+    def _fail(self, error: AquestsError) -> Sequence[Exchange]:
+        x = self._x
+        if x is None:
+            return _NOTHING
+        x.error = error
+        if self._replies:
+            x.data = self._replies
+            x.body = b"".join(self._bodies)
+        self._forget()
+        return (x,)
+
+    def _forget(self) -> None:
+        self._x = None
+        self._wanted = 0
+        self._replies = []
+        self._bodies = []
+        self.begun.clear()
+
+    def cancel(self, x: Exchange) -> bool:
+        """A late reply would be taken for the next exchange's: the line must go."""
+        return False
+
+    def abandon(self, error: AquestsError) -> Sequence[Exchange]:
+        if self._http is not None:
+            self._http.abandon(error)
+        self.outbox.clear()
+        self._end()
+        return self._fail(error)
+
+
+def _outgoing(items: Sequence[tuple[int, bytes]], deflate: Deflate | None, masks: Masks) -> Iterator[bytes]:
+    """The frames of some messages, made one by one."""
+    for opcode, data in items:
+        if deflate is not None and deflate.worth(opcode, data):
+            yield from fragments(opcode, deflate.pieces(data, FRAGMENT), masks, rsv1=True)
+        elif len(data) <= FRAGMENT:
+            yield encode(opcode, data, masks.next())
+        else:
+            pieces = (data[at : at + FRAGMENT] for at in range(0, len(data), FRAGMENT))
+            yield from fragments(opcode, pieces, masks)

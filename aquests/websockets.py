@@ -1,0 +1,204 @@
+"""WebSocket in the script face: ``ws(url, message)`` queues messages to send and replies to wait for.
+
+The opcodes of the ``websocket`` package stand here under short names: ``TEXT``, ``BINARY``, ``PING``, ``PONG``,
+``CLOSE``, ``CONT``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from .errors import RequestError
+from .exchange import Pairs, Request
+from .headers import request_headers
+from .httprequest import Options, check
+from .script import script
+from .url import SCHEMES, split
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from .endpoint import Endpoints
+    from .protocols.wsframes import Messages
+
+_PLAIN: Final = {scheme: SCHEMES[scheme] for scheme in ("ws", "wss")}
+_SECURE: Final = {"wss": SCHEMES["wss"]}
+_OPCODES: Final = frozenset(("BINARY", "CLOSE", "CONT", "PING", "PONG", "TEXT"))
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OPCODES:
+        from .protocols import wsframes
+
+        return getattr(wsframes, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def ws(
+    url: str,
+    message: Any = None,
+    headers: Any = None,
+    *,
+    replies: int = 1,
+    subprotocols: Sequence[str] = (),
+    compression: bool | str = True,
+    **options: Unpack[Options],
+) -> Request:
+    """Queue messages to a WebSocket (RFC 6455): ``ws://`` or ``wss://``. Returns the request.
+
+    - ``message``: str (sent as text), bytes (binary), ``(opcode, data)``, a list of these, or None: just listen.
+    - ``replies``: how many messages to wait for. ``response.data`` is the message, str or bytes as the server sent it,
+      or a list if there are several. Those count that begin to come after ours were handed to the line, in their
+      order; what came before is dropped. 0 is for servers that do not answer: it is done as soon as it is sent. The
+      replies to PINGs alone are their PONGs.
+    - ``headers`` go with the opening; ``subprotocols`` are offered in this order, the server's choice is
+      ``response.headers["sec-websocket-protocol"]``.
+    - ``compression``: True, False, or the parameters of permessage-deflate to offer (RFC 7692), for instance
+      ``"server_no_context_takeover; client_max_window_bits=10"``.
+
+    The line stays open for further calls with the same URL, headers and options. A server that does not open a
+    WebSocket gives an answer that is not ``ok``, with its status and body; redirects and ``auth=`` work as in ``get``.
+    If it closes before the replies are complete, ``response.error`` is a ``WebSocketClosed`` (700),
+    ``response.close_code`` tells why, and ``response.data`` holds the replies so far. A message is never sent twice
+    by itself.
+
+    Raises RequestError for what cannot be sent, TypeError for a misspelt option.
+    """
+    return _queue("ws", url, message, headers, replies, subprotocols, compression, dict(options), _PLAIN)
+
+
+def wss(
+    url: str,
+    message: Any = None,
+    headers: Any = None,
+    *,
+    replies: int = 1,
+    subprotocols: Sequence[str] = (),
+    compression: bool | str = True,
+    **options: Unpack[Options],
+) -> Request:
+    """As :func:`ws`, but only over TLS: any URL except ``wss://`` is refused."""
+    return _queue("wss", url, message, headers, replies, subprotocols, compression, dict(options), _SECURE)
+
+
+def _queue(
+    kind: str,
+    url: str,
+    message: Any,
+    headers: Any,
+    replies: int,
+    subprotocols: Sequence[str],
+    compression: bool | str,
+    options: dict[str, Any],
+    schemes: Mapping[str, int],
+) -> Request:
+    engine = script.engine
+    options |= {"subprotocols": subprotocols, "compression": compression}
+    return engine.submit(make(kind, url, message, headers, replies, options, engine.endpoints, schemes))
+
+
+def make(
+    kind: str,
+    url: str,
+    message: Any,
+    headers: Any,
+    replies: int,
+    options: dict[str, Any],
+    endpoints: Endpoints,
+    schemes: Mapping[str, int] = _PLAIN,
+) -> Request:
+    """The request of :func:`ws`, placed; ``options`` are its keyword arguments but for ``replies``."""
+    opening = _opening(options)
+    callback, meta = check(options)
+    options |= opening
+    place = split(url, schemes)
+    if place.user is not None and "auth" not in options:
+        from .auth import credentials
+
+        options["auth"] = credentials((place.user, place.password or ""))
+    pairs = _headers(headers)
+    return Request(
+        "GET",
+        place.text,
+        _messages(message, replies),
+        pairs,
+        kind=kind,
+        endpoint=endpoints.find(place, options, pairs),
+        callback=callback,
+        meta=meta,
+        options=options or None,
+    )
+
+
+def _opening(options: dict[str, Any]) -> dict[str, Any]:
+    """What the opening offers, checked; only what is not the default."""
+    opening: dict[str, Any] = {}
+    given = options.pop("subprotocols", ())
+    protocols = tuple(given) if isinstance(given, (list, tuple)) else (given,)
+    if not all(isinstance(name, str) and _TOKEN.fullmatch(name) for name in protocols):
+        raise RequestError("subprotocols must be names without spaces, commas or slashes (RFC 6455 4.1)")
+    if len(set(protocols)) < len(protocols):
+        raise RequestError("subprotocols: one is named twice (RFC 6455 4.1)")
+    if protocols:
+        opening["subprotocols"] = protocols
+    compression = options.pop("compression", True)
+    if isinstance(compression, str):
+        from .protocols.wsdeflate import Offer
+
+        Offer(compression)  # what is wrong with it is said here
+    elif not isinstance(compression, bool):
+        raise RequestError(f"compression must be True, False or parameters as a str, not {compression!r}")
+    if compression is not True:
+        opening["compression"] = compression
+    return opening
+
+
+def _headers(headers: Any) -> Pairs:
+    pairs = request_headers(headers)
+    if pairs:
+        from .protocols.wsopening import OURS
+
+        for name, _ in pairs:
+            if name.lower() in OURS:
+                hint = ": give subprotocols=" if name.lower() == "sec-websocket-protocol" else ""
+                raise RequestError(f"the header {name} belongs to the opening of the WebSocket{hint}")
+    return pairs
+
+
+def _messages(message: Any, replies: Any) -> Messages:
+    from .protocols.wsframes import Messages
+
+    if not isinstance(replies, int) or isinstance(replies, bool) or replies < 0:
+        raise RequestError(f"replies must be a whole number of at least 0, not {replies!r}")
+    if message is None:
+        return Messages((), replies)
+    several = message if isinstance(message, list) else [message]
+    return Messages([_message(one) for one in several], replies)
+
+
+def _message(message: Any) -> tuple[int, bytes]:
+    """Opcode and bytes of one message."""
+    from .protocols.wsframes import BINARY, MAX_CONTROL, PING, PONG, TEXT
+
+    if isinstance(message, tuple):
+        if len(message) != 2 or not isinstance(message[0], int):
+            raise RequestError("a message with its opcode is a pair: (opcode, data)")
+        opcode, data = message
+        if opcode not in (TEXT, BINARY, PING, PONG):
+            raise RequestError(f"the opcode {opcode} is not for messages: lines fragment, and close, by themselves")
+    else:
+        opcode, data = (TEXT if isinstance(message, str) else BINARY), message
+    if not isinstance(data, (str, bytes, bytearray, memoryview)):
+        raise RequestError(f"a message is str or bytes, not {type(data).__name__}")
+    try:
+        body = data.encode() if isinstance(data, str) else bytes(data)
+        if opcode == TEXT and not isinstance(data, str):
+            body.decode()
+    except UnicodeError:
+        raise RequestError("a text message must be UTF-8 (RFC 6455 5.6)") from None
+    if opcode in (PING, PONG) and len(body) > MAX_CONTROL:
+        raise RequestError(f"PING and PONG carry at most {MAX_CONTROL} bytes (RFC 6455 5.5)")
+    return opcode, body
