@@ -6,7 +6,8 @@ engine together with the exchange that caused it, so that a dead host fails *its
 
 Each phase has ``patience`` seconds. The race counts as one phase: attempts start 0.25 s apart, or
 at once when the one before failed; the first line that stands wins, the others are closed. A TLS
-failure ends the dial: another address of the same host would show the same certificate.
+failure ends the dial: another address of the same host would show the same certificate. So does the
+refusal of a proxy, unless the name was resolved here (socks5) and has another address.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ class Dial:
         self._deadline = loop.now + self.patience
         self._proxy: Proxy | None = None
         self._target: tuple[str, int] = (endpoint.host, endpoint.port)
+        self._targets: list[Address] = []
+        """Further addresses of the target, if the proxy wants addresses."""
         self._addresses: list[Address] = []
         self._channels: list[Channel] = []
         self._timer: Timer | None = None
@@ -118,8 +121,12 @@ class Dial:
 
     def _resolved_target(self, addresses: list[Address]) -> None:
         """socks5 (not socks5h): the name is resolved here, the proxy gets the address."""
+        self._targets = happy_eyeballs_order(addresses)
+        self._next_target()
+
+    def _next_target(self) -> None:
         assert self._proxy is not None
-        self._target = (addresses[0][1][0], self.endpoint.port)
+        self._target = (self._targets.pop(0)[1][0], self.endpoint.port)
         self._began = self._loop.now
         self._resolve(self._proxy.host, self._proxy.port, self._race)
 
@@ -145,7 +152,7 @@ class Dial:
         channel = Channel(self._loop, self, self.endpoint, make_wire, self.patience)
         self._channels.append(channel)
         if self._addresses:
-            self._timer = self._loop.at(self._loop.now + HEAD_START, self._next)
+            self._timer = self._loop.at(self._loop.now + min(HEAD_START, self.patience / 4), self._next)
         channel.open(address, tls)
 
     def _first_stage(self) -> tuple[MakeWire, Tls | None]:
@@ -242,14 +249,24 @@ class Dial:
             return
         if error is None:
             error = ConnectError("the server closed the line while it was opened", endpoint=self.endpoint.label)
+        self._blame(error)
         self._first_error = self._first_error or error
-        if isinstance(error, TlsError):
+        if error.phase == "tunnel" and isinstance(error, ConnectError) and self._targets:
+            self._drop_timer()
+            self._next_target()
+        elif error.phase == "tunnel" or isinstance(error, TlsError):
             self._fail(error)
-        elif self._addresses and self._phase == "connect":
+        elif self._addresses and self._phase == "connect" and self._loop.now < self._deadline:
             self._drop_timer()
             self._next()
         elif not self._channels:
             self._fail(self._first_error)
+
+    def _blame(self, error: AquestsError) -> None:
+        """Until a tunnel stands, or if there is none, it is the proxy that we connect and speak TLS to."""
+        if self._proxy is not None and not self._tunnelled and error.phase in ("connect", "tls"):
+            error.message = f"the proxy: {error.message}"
+            error.endpoint = self._proxy.label
 
     # The end
 
@@ -263,7 +280,7 @@ class Dial:
                 self._fail(TimedOut(f"no answer from name resolution in {self.patience:g} s", phase="resolve"))
             return
         for channel in self._channels[:]:
-            if now > channel.deadline:
+            if now > (self._deadline if channel.phase == "connect" else channel.deadline):
                 phase = "tunnel" if self._is_tunnelling(channel) else channel.phase
                 what = {"connect": "no connection", "tls": "no TLS handshake"}.get(phase, "no opening")
                 error = TimedOut(f"{what} in {self.patience:g} s", phase=phase, endpoint=self.endpoint.label)
