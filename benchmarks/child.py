@@ -62,6 +62,7 @@ def race(count: int, seconds: float, cpu: float, bad: int, wrong: str = "") -> O
         "cpu": cpu,
         "rate": count / seconds if seconds else 0.0,
         "cpu_us": cpu / count * 1e6 if count else 0.0,
+        "busy": cpu / seconds if seconds else 0.0,
     }
 
 

@@ -25,8 +25,10 @@ BASES = ("wrk", "aiohttp")
 COLUMNS = (
     Column("rate", "answers/s"),
     Column("cpu_us", "CPU µs/answer", "{:.1f}"),
+    Column("busy", "client busy", "{:.0%}"),
     Column("lines", "lines opened"),
 )
 NOTE = """\
-CPU is the client's alone. wrk and hey have no callback; all others run one for each answer, which checks it.
+CPU is the client's alone. Where it is not busy all the time it waited: for the server, or for others on its core.
+wrk and hey have no callback; all others run one for each answer, which checks it.
 Connecting and queuing are part of the time; the start of the process is not."""
