@@ -1,7 +1,7 @@
 """The benchmark room: aquests and its peers in turn, in one run, on one machine.
 
-``make bench``, or ``python -m benchmarks [CASE…] [--rounds N] [--quick]``; ``--list`` names the cases. All of them
-take a quarter of an hour, with ``--quick`` four minutes, on a machine that should have nothing else to do.
+``make bench``, or ``python -m benchmarks [CASE…] [--rounds N] [--quick]``; ``--list`` names the cases.
+The machine should have nothing else to do meanwhile.
 
 How a figure comes about, so that it can be trusted and repeated:
 
