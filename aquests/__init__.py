@@ -17,6 +17,7 @@ from typing import Any
 from . import errors
 from .exchange import Response
 from .httprequest import HttpRequest as Request
+from .redisface import redis
 from .report import Report
 from .script import concurrent, configure, countfin, countreq, feed, fetchall, qsize, script, submit, workings
 from .verbs import (
@@ -120,6 +121,7 @@ __all__ = [
     "putnvp",
     "putxml",
     "qsize",
+    "redis",
     "result",
     "submit",
     "trace",

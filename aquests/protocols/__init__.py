@@ -70,4 +70,6 @@ SCHEMES: Final[dict[str, Scheme]] = {
         own_lines=True,
     ),
     "https+unix": Scheme("http1", 443, tls=True, alpn=("http/1.1",), lane="HTTP/1.1", version="1.1", web=True),
+    "redis": Scheme("redis", 6379, lane="REDIS", version="3", yields_data=True),
+    "rediss": Scheme("redis", 6379, tls=True, lane="REDIS", version="3", yields_data=True),
 }

@@ -1,0 +1,491 @@
+"""Redis as a wire (RESP3, or RESP2 where the server knows no better): pipelined, answers in the order of the questions.
+
+What could go wrong, and what was chosen:
+
+- Answers carry no number: one too many or too few, and everybody behind gets his neighbour's. So a command
+  with any other number of answers than one is refused or counted, and a request that is given up while its
+  answer may still come leaves its place in the row: the late answer is swallowed there.
+- A server that stalls would collect such places. A line where nobody is left who waits, or that has collected
+  ``MAX_SWALLOWED``, is given up.
+- The answer to HELLO or AUTH may quote what was sent (Redis 5 does): of such answers only the first word is shown.
+- The parser is hiredis. It cannot tell a set from a list, so the command decides; and it takes attributes
+  (``|``) for answers. Redis sends these only to clients that ask for them, which is refused.
+- An error is an answer, and the line goes on. "Not here" and "not now" are looked at by ``review``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from copy import copy
+from typing import TYPE_CHECKING, Any, Final
+
+import hiredis
+from redis._parsers.base import BaseParser
+from redis.exceptions import AuthenticationWrongNumberOfArgsError, MovedError, ResponseError
+
+from ..errors import AquestsError, ConnectError, PeerClosed, ProtocolError, TooLarge, TransportError
+from ..exchange import Exchange, Status
+from .rediscluster import review
+from .rediscommands import encode
+
+if TYPE_CHECKING:
+    from .rediscluster import Slots
+
+__all__ = ["Redis", "Server", "lines", "review"]
+
+LANE: Final = "REDIS"
+ANSWERED: Final = {version: Status(200, "OK", LANE, str(version)) for version in (2, 3)}
+FAILED: Final = {version: Status(500, "Database Error", LANE, str(version)) for version in (2, 3)}
+
+MAX_SWALLOWED: Final = 16
+"""Places on a line that wait for an answer nobody wants any more."""
+OVERHEAD: Final = 24
+"""Bytes around a string on the wire, at most: with more than ``max_content`` and these it is too large for certain."""
+MAX_OWN: Final = 16 * 1024 * 1024
+"""Bytes of an answer to the wire itself: the handshake, the table of a cluster."""
+
+CROWDED: Final = "max number of clients"
+_REFUSALS: Final = {
+    "WRONGPASS": "the server refused the password, or the user",
+    "NOAUTH": "the server wants a password: give auth=",
+    "DENIED": "the server is in protected mode: it takes clients from its own machine only",
+    CROWDED: "the server has as many clients as it takes",
+}
+"""What ends the handshake for certain, by the first word of the answer."""
+
+_NOTHING: Final[tuple[Exchange, ...]] = ()
+_MISSING: Final = object()
+_PLAIN: Final = frozenset((bytes, str, int, float, bool, list, dict, type(None)))
+"""What hiredis makes of an answer that is neither an error nor pushed."""
+_PUSHED: Final = hiredis.PushNotification
+_ASKING: Final = encode(("ASKING",), ())
+_CLUSTER_SLOTS: Final = encode(("CLUSTER", "SLOTS"), ())
+
+
+def lines(place: Any, prefix: str, extra: Any, settings: Any) -> Callable[[str | None], Redis]:
+    """What makes the wires of lines to ``place`` (an Endpoint); see :class:`Server` for its options."""
+    return Server(place.host, place.options).make_wire
+
+
+class Server:
+    """What all lines to one place share.
+
+    ``options``: ``db``, ``auth`` (user or "", password; or None), ``name``, ``protocol``, ``decode``, ``pipeline``,
+    ``blocking`` (one command at a time, and a line ends with one that is given up), ``cluster`` (its Slots).
+    """
+
+    def __init__(self, host: str, options: Any):
+        self.host = host or "localhost"
+        self.protocol: int = options["protocol"]
+        """2 as soon as the server has said that it knows no other."""
+        self.slots: Slots = options["cluster"]
+        self.blocking: bool = options["blocking"]
+        self.most: int = 1 if self.blocking else options["pipeline"]
+        self.db: int = options["db"]
+        self.auth: tuple[str, str] | None = options["auth"]
+        self.name: str | None = options["name"]
+        # What is no UTF-8 must not be lost: it goes back as the bytes it was (see rediscommands).
+        self._coding: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape"} if options["decode"] else {}
+
+    def make_wire(self, alpn: str | None = None) -> Redis:
+        return Redis(self)
+
+    def reader(self) -> Any:
+        """A parser with its own state."""
+        return hiredis.Reader(replyError=refusal, notEnoughData=_MISSING, **self._coding)
+
+
+def refusal(text: str) -> Exception:
+    """redis-py's error for what the server has said; ``code`` is the first word of it."""
+    error: Any
+    try:
+        error = BaseParser.parse_error(text)  # type: ignore[no-untyped-call]
+    except (ValueError, TypeError, IndexError):  # a MOVED that says not where to
+        error = ResponseError(text)
+    error.code = text.partition(" ")[0]
+    return error  # type: ignore[no-any-return]
+
+
+class _Place:
+    """A place in the row of answers that is not simply an exchange's.
+
+    ``left`` answers are still to come, then ``finish(place)`` is called. ``x``: whose they are, if anybody's.
+    """
+
+    __slots__ = ("finish", "left", "limit", "replies", "x")
+
+    def __init__(self, x: Exchange | None, left: int, finish: Callable[[_Place], None], limit: int):
+        self.x = x
+        self.left = left
+        self.finish = finish
+        self.limit = limit
+        self.replies: list[Any] = []
+
+
+class Redis:
+    """The client side of one line."""
+
+    __slots__ = (
+        "_answered",
+        "_asked",
+        "_failed",
+        "_gets",
+        "_greeting",
+        "_odd",
+        "_pending",
+        "_reader",
+        "_server",
+        "_swallowed",
+        "begun",
+        "error",
+        "hungry",
+        "outbox",
+        "reusable",
+        "room",
+    )
+
+    def __init__(self, server: Server):
+        self.outbox: list[bytes] = []
+        self.room = 0
+        self.reusable = True
+        self.error: AquestsError | None = None
+        self.hungry = False
+        self.begun: list[Exchange] = []
+        self._server = server
+        self._reader = server.reader()
+        self._gets = self._reader.gets
+        self._asked: deque[Any] = deque()
+        """Whose answer comes next: an exchange, or a _Place."""
+        self._odd = 0
+        """How many of them are places."""
+        self._swallowed = 0
+        """How many of the places are nobody's any more."""
+        self._greeting: deque[Callable[[Any], None]] = deque()
+        """Who takes the answers to the handshake."""
+        self._pending = 0
+        """Bytes of an answer that is not complete, as far as they are known to be its own."""
+        self._answered = ANSWERED[server.protocol]
+        self._failed = FAILED[server.protocol]
+
+    @property
+    def inflight(self) -> Collection[Exchange]:
+        if not self._odd:
+            return self._asked
+        places = (item if item.__class__ is Exchange else item.x for item in self._asked)
+        return [x for x in places if x is not None]
+
+    # The handshake
+
+    def opened(self) -> None:
+        """HELLO with everything in it, and SELECT right behind: one round trip."""
+        server = self._server
+        if server.protocol == 2:
+            self._greet_resp2()
+            return
+        args = ["3"]
+        if server.auth is not None:
+            args += ["AUTH", server.auth[0] or "default", server.auth[1]]
+        if server.name is not None:
+            args += ["SETNAME", server.name]
+        self._greet(encode(("HELLO",), args), self._on_hello)
+        self._greet_select()
+
+    def _greet_resp2(self) -> None:
+        server = self._server
+        self._answered, self._failed = ANSWERED[2], FAILED[2]
+        if server.auth is not None:
+            user, password = server.auth
+            # The password alone is the default user's, and all that Redis 5 knows.
+            self._greet(
+                encode(("AUTH",), (user, password) if user not in ("", "default") else (password,)), self._on_auth
+            )
+        if server.name is not None:
+            self._greet(encode(("CLIENT", "SETNAME"), (server.name,)), self._on_named)
+        self._greet_select()
+        if not server.auth and not server.name:
+            self._greet(encode(("PING",), ()), self._on_auth)
+
+    def _greet_select(self) -> None:
+        if self._server.db:
+            self._greet(encode(("SELECT",), (self._server.db,)), self._on_select)
+
+    def _greet(self, data: bytes, taker: Callable[[Any], None]) -> None:
+        self.outbox.append(data)
+        self._greeting.append(taker)
+
+    def _on_hello(self, reply: Any) -> None:
+        code = _code(reply)
+        if code in ("ERR", "NOPROTO") or (code == "NOAUTH" and self._server.auth is not None):
+            # Older than Redis 6, or something in between that says so. The SELECT on its way will be answered, too.
+            self._server.protocol = 2
+            self._greeting = deque(self._ignore for _ in self._greeting)
+            self._greet_resp2()
+        elif code:
+            self._refused(code, f"the server refused HELLO ({code})")
+
+    def _on_auth(self, reply: Any) -> None:
+        code = _code(reply)
+        if code:
+            words = "the server refused the password, or the user"
+            if isinstance(reply, AuthenticationWrongNumberOfArgsError):
+                words = "the server is too old to know users: give the password alone"
+            elif "no password is set" in str(reply) or "without any password" in str(reply):
+                words = "a password was given, but the server has none"
+            self._refused(code, words)
+
+    def _on_named(self, reply: Any) -> None:
+        """A name is a comfort: its refusal counts only if it is everybody's."""
+        code = _code(reply)
+        if code in _REFUSALS:
+            self._refused(code, "")
+
+    def _on_select(self, reply: Any) -> None:
+        code = _code(reply)
+        if code:
+            self._refused(code, f"the server refused database {self._server.db}: {reply}")
+
+    def _ignore(self, reply: Any) -> None:
+        """The answer to what was sent before the server was known."""
+
+    def _refused(self, code: str, words: str) -> None:
+        error = ConnectError(_REFUSALS.get(code, words), phase="connect")
+        error.crowded = code == CROWDED
+        self._die(error)
+
+    # Out
+
+    def submit(self, x: Exchange) -> None:
+        payload = x.payload
+        if payload.__class__ is bytes and not x.headers:
+            self.outbox.append(payload)
+            self._asked.append(x)
+        else:
+            self._submit_odd(x, payload)
+        self.room -= 1
+
+    def _submit_odd(self, x: Exchange, payload: Any) -> None:
+        """A transaction, or anything behind an ASKING."""
+        asking = bool(x.headers)
+        if asking:
+            self.outbox.append(_ASKING)
+        if payload.__class__ is bytes:
+            self.outbox.append(payload)
+            self._put(_Place(x, 1 + asking, self._finish_asked, x.max_content))
+        else:
+            self.outbox.append(payload.data)
+            self._put(_Place(x, payload.count + 2 + asking, self._finish_transaction, x.max_content))
+
+    def _put(self, place: _Place) -> None:
+        self._asked.append(place)
+        self._odd += 1
+
+    def produce(self) -> Sequence[Exchange]:
+        return _NOTHING
+
+    def goodbye(self) -> None:
+        """QUIT would only wait for an answer: closing says all."""
+
+    # In
+
+    def receive(self, data: bytes) -> Sequence[Exchange]:
+        """The hot path is the first branch: an answer that is no error, to an exchange that wants just one."""
+        finished: list[Exchange] = []
+        asked = self._asked
+        gets = self._gets
+        answered = self._answered
+        took = False
+        try:
+            self._reader.feed(data)
+            while True:
+                reply = gets()
+                kind = reply.__class__
+                if kind in _PLAIN and asked and asked[0].__class__ is Exchange:
+                    x = asked.popleft()
+                    if (kind is bytes or kind is str) and len(reply) > x.max_content:
+                        self._too_large(x, finished)
+                        return finished
+                    x.head = answered
+                    x.data = reply
+                    finished.append(x)
+                elif reply is _MISSING:
+                    break
+                else:
+                    took = True
+                    if kind is not _PUSHED and not self._take(reply, finished):
+                        return finished
+        except (hiredis.HiredisError, MemoryError, TypeError) as error:
+            # TypeError: a map with a key that Python cannot hash.
+            self._broken(data, error)
+            return finished
+        self.room += len(finished)
+        took = took or bool(finished)
+        self._pending = 0 if took else self._pending + len(data)
+        if asked:
+            self._look_ahead(len(data), took, finished)
+        elif self._pending > MAX_OWN:
+            self._die(ProtocolError("an answer without end to what nobody asked", first=data[:64]))
+        return finished
+
+    def _take(self, reply: Any, finished: list[Exchange]) -> bool:
+        """An answer off the hot path; False if it was the end of the line."""
+        asked = self._asked
+        if self._greeting:
+            self._greeting.popleft()(reply)
+            if not self._greeting and self.error is None:
+                self.room = self._server.most
+        elif not asked:
+            self._die(ProtocolError(f"an answer that nobody asked for: {reply!r:.80}"))
+        elif asked[0].__class__ is Exchange:
+            x = asked.popleft()
+            self._answer(x, reply)
+            finished.append(x)
+        else:
+            place = asked[0]
+            place.left -= 1
+            place.replies.append(reply if place.x is not None or not place.left else None)
+            if not place.left:
+                asked.popleft()
+                self._odd -= 1
+                place.finish(place)
+                if place.x is not None:
+                    finished.append(place.x)
+        return self.error is None
+
+    def _answer(self, x: Exchange, reply: Any) -> None:
+        if isinstance(reply, Exception):
+            x.head = self._failed
+            x.error = reply
+            self._note_moved(reply)
+        else:
+            x.head = self._answered
+            x.data = reply
+
+    def _look_ahead(self, nbytes: int, took: bool, finished: list[Exchange]) -> None:
+        """Has the next answer begun, and is it too large already?"""
+        head = self._asked[0]
+        odd = head.__class__ is not Exchange
+        x = head.x if odd else head
+        if self._pending > (head.limit if odd else head.max_content) + OVERHEAD:
+            self._asked.popleft()
+            self._odd -= odd
+            self._too_large(x, finished)
+        elif x is not None and (not took or (odd and head.replies) or self._reader.has_data()):
+            if not x.progress:
+                self.begun.append(x)
+            x.progress += nbytes
+
+    # Places
+
+    def _finish_asked(self, place: _Place) -> None:
+        """Behind an ASKING, whose own answer says nothing."""
+        assert place.x is not None
+        self._answer(place.x, place.replies[-1])
+
+    def _finish_transaction(self, place: _Place) -> None:
+        x = place.x
+        assert x is not None
+        count = x.payload.count
+        multi, queued, reply = place.replies[-count - 2], place.replies[-count - 1 : -1], place.replies[-1]
+        ran: list[Any] | None = None
+        if isinstance(multi, Exception):
+            reply = multi
+            if not all(isinstance(one, Exception) for one in queued):
+                # EXEC was refused as well, but what stood before it has run: that must not look like "not now".
+                ran = queued
+                reply = ResponseError(f"MULTI was refused, and the commands ran one by one: {multi}")
+                reply.__cause__ = multi
+        elif isinstance(reply, Exception):
+            reply.__cause__ = next((one for one in queued if isinstance(one, Exception)), None)
+            self._note_moved(reply.__cause__)
+        self._answer(x, reply)
+        if ran is not None:
+            x.data = ran
+
+    def _finish_swallowed(self, place: _Place) -> None:
+        self._swallowed -= 1
+        self.room += 1
+
+    def _note_moved(self, reply: Any) -> None:
+        """At the first sign of a cluster its whole table is asked for."""
+        if isinstance(reply, MovedError) and self._server.slots.wants_table():
+            self._server.slots.asking = True
+            self.outbox.append(_CLUSTER_SLOTS)
+            self._put(_Place(None, 1, self._finish_table, MAX_OWN))
+
+    def _finish_table(self, place: _Place) -> None:
+        self._server.slots.fill(place.replies[0], self._server.host)
+
+    # The end
+
+    def _too_large(self, x: Exchange | None, finished: list[Exchange]) -> None:
+        """The rest of this answer would have to be read through: the line is given up."""
+        self._die(TransportError("the line was given up: an answer on it was too large", phase="answer"))
+        if x is not None:
+            x.error = TooLarge(f"the answer is over max_content={x.max_content:,} bytes", phase="answer")
+            finished.append(x)
+
+    def _broken(self, data: bytes, error: Exception) -> None:
+        fault = ProtocolError(f"not an answer of Redis: {str(error) or 'too many elements'}", first=data[:64])
+        fault.__cause__ = error
+        self._die(fault)
+
+    def _die(self, error: AquestsError) -> None:
+        self.error = error
+        self.reusable = False
+        self.room = 0
+        self.outbox.clear()
+
+    def receive_eof(self) -> Sequence[Exchange]:
+        if self._greeting:
+            self._die(ConnectError("the server closed the line during the handshake", phase="connect"))
+        where = "before" if self._pending == 0 else "within"
+        return self.abandon(PeerClosed(f"the server closed the line {where} the answer", phase="answer"))
+
+    def cancel(self, x: Exchange) -> bool:
+        """Leave a place that swallows the late answer. False if nobody else waits here, or an element might be lost."""
+        if self._server.blocking or self._swallowed >= MAX_SWALLOWED or len(self.inflight) < 2:
+            return False
+        for number, item in enumerate(self._asked):
+            if item is x:
+                self._asked[number] = _Place(None, 1, self._finish_swallowed, x.max_content)
+                self._odd += 1
+                break
+            if item.__class__ is _Place and item.x is x:
+                item.x = None
+                item.finish = self._finish_swallowed
+                break
+        self._swallowed += 1
+        return True
+
+    def abandon(self, error: AquestsError) -> Sequence[Exchange]:
+        lost = list(self.inflight)
+        for item in self._asked if self._odd else ():
+            if item.__class__ is _Place and item.finish == self._finish_table:
+                self._server.slots.asking = False
+        self._asked.clear()
+        self._greeting.clear()
+        self._odd = self._swallowed = self.room = 0
+        self.reusable = False
+        self.outbox.clear()
+        self.begun.clear()
+        for number, x in enumerate(lost):
+            x.error = _twin(error) if number else error
+        return lost
+
+
+def _code(reply: Any) -> str:
+    """The first word of an error; "" for what is none. Shown in messages, so nothing that is no word."""
+    if not isinstance(reply, Exception):
+        return ""
+    if CROWDED in str(reply):
+        return CROWDED
+    code: str = getattr(reply, "code", "")
+    return code if code.isascii() and code.isalpha() and code.isupper() and len(code) <= 16 else "an unknown error"
+
+
+def _twin(error: AquestsError) -> AquestsError:
+    """Another error that says the same: each exchange notes in its own how long it took."""
+    twin = copy(error)
+    twin.__cause__ = error.__cause__
+    return twin

@@ -1,0 +1,315 @@
+"""``aquests.redis(server)``: a stub whose methods are the commands of Redis.
+
+::
+
+    dbo = aquests.redis("127.0.0.1:6379", callback=finish)
+    dbo.set("key", "value")
+    dbo.lrange("list", 0, 3)
+    dbo.config_get("maxmemory")  # or dbo.config.get(…), or dbo.execute("CONFIG GET", …)
+    dbo.transaction([("incr", "hits"), ("get", "key")])
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from math import isinf
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, unquote
+
+from .errors import RequestError
+from .exchange import Exchange, Request
+from .httprequest import check
+from .protocols import SCHEMES
+from .protocols.rediscluster import Slots, shown_url
+from .protocols.rediscommands import as_bytes, blocks, encode, first_key, is_set, spoken, transaction
+from .script import script
+from .stub import COMMON, Dotted, Stub
+from .url import split
+
+if TYPE_CHECKING:
+    from .endpoint import Endpoint
+    from .exchange import Codec
+    from .settings import Settings
+
+PORTS: Final = {"redis": 6379, "rediss": 6379}
+PIPELINE: Final = 64
+"""Commands on one line whose answers are still to come. More gains nothing measurable, and loses more with a line."""
+MAX_PIPELINE: Final = 4096
+OWN: Final = frozenset(("callback", "meta", "timeout", "deadline", "max_content"))
+"""Options of a single call."""
+_NAME: Final = re.compile(r"[!-~]+")
+
+
+def redis(
+    server: str = "127.0.0.1:6379",
+    db: int | None = None,
+    auth: str | Sequence[str] | None = None,
+    *,
+    tls: bool = False,
+    decode: bool = False,
+    pipeline: int = PIPELINE,
+    protocol: int = 3,
+    name: str | None = "aquests",
+    **options: Any,
+) -> Redis:
+    """A stub for a Redis server, or for a cluster by any of its nodes. Makes no connection by itself.
+
+    - ``server``: ``"host:port"``, ``"host"``, ``redis://[user[:password]@]host[:port][/db]``, ``rediss://…`` (TLS), or
+      a unix socket: ``unix:///path?db=0``. ``db``: the number of the database; ``auth``: the password, or
+      ``(user, password)``. Both win over the URL's.
+    - ``decode``: strings of answers as ``str`` instead of ``bytes``: UTF-8, and any other byte as a lone surrogate,
+      which is sent back as that byte.
+    - ``pipeline``: commands on one line at once (64); 1 switches pipelining off.
+    - ``protocol``: 3 (RESP3, where the server knows it), or 2. ``name``: what CLIENT LIST shows; None for nothing.
+    - ``callback``, ``meta``, ``timeout``, ``deadline``, ``max_content``, ``proxy``, ``trust_env``, ``verify``, ``ca``,
+      ``cert``: as for HTTP requests, for all calls of the stub. The first five may also be given with a call.
+
+    ``response.data`` is the answer: int, float, bool, bytes (or str), None, list, dict, set. An error of Redis is an
+    answer, too: status 500, and ``response.error`` is redis-py's exception, with the first word of it as ``code``.
+
+    Raises RequestError for a server, database or option that cannot be, TypeError for a misspelt keyword.
+    """
+    return Redis(server, db, auth, tls, decode, pipeline, protocol, name, options)
+
+
+class Redis(Stub):
+    """Every attribute is a command: see :func:`redis`. A call queues the command and returns its request.
+
+    Arguments are str (sent as UTF-8), bytes, int or float. Commands that change a line for others, or that have no
+    single answer, are refused where they are called (RequestError), with the reason. Keyword arguments are
+    options of the call.
+
+    Commands that block (BLPOP, XREAD with BLOCK …) go over a line of their own and hold a worker for as long; their
+    own timeout is added to that of the request. If it is 0, for ever, they wait until the ``deadline`` of the request,
+    or without one for its timeout: then the line is closed, so that no element is given to nobody. (WAIT asks
+    about the writes of its own line, where there are none.)
+    """
+
+    def __init__(
+        self,
+        server: str,
+        db: int | None,
+        auth: str | Sequence[str] | None,
+        tls: bool,
+        decode: bool,
+        pipeline: int,
+        protocol: int,
+        name: str | None,
+        options: dict[str, Any],
+    ):
+        super().__init__(options, COMMON)
+        SCHEMES["redis"].load()  # redis-py takes its time: not within the run, when the first line is made
+        where = Where(server)
+        if protocol not in (2, 3):
+            raise RequestError(f"protocol must be 2 or 3, not {protocol!r}")
+        if name is not None and _NAME.fullmatch(name) is None:
+            raise RequestError("name must be printable ASCII without spaces, or None")
+        self._where = ("rediss" if tls or where.tls else "redis", where.host, where.port, where.unix)
+        self._distinct: dict[str, Any] = {
+            "db": _whole("db", where.db if db is None else db, 0, 2**31 - 1),
+            "auth": _credentials(auth) if auth is not None else where.auth,
+            "name": name,
+            "protocol": int(protocol),
+            "decode": bool(decode),
+            "pipeline": _whole("pipeline", pipeline, 1, MAX_PIPELINE),
+            "cluster": Slots(where.unix or f"{where.host}:{where.port}"),
+        }
+        self._found_in: Any = None
+        self._found: tuple[Endpoint, Endpoint, str, Slots]
+        self._find()
+
+    def execute(self, command: str, *args: Any, **options: Any) -> Request:
+        """Any command by its name: ``execute("JSON.SET", key, "$", text)``."""
+        return self._command(command, args, options)
+
+    def transaction(self, commands: Iterable[Sequence[Any]], **options: Any) -> Request:
+        """MULTI, the commands ``[(name, *args), …]``, EXEC: all of them, with nobody's in between, or none.
+
+        ``response.data`` is the list of their answers; an answer that is an error stands in it as an exception
+        object. A command that Redis refuses to queue makes ``error`` an ExecAbortError (its ``__cause__`` says why),
+        and nothing was executed.
+        """
+        payload, calls = transaction(commands)
+        sets = [number for number, (words, args) in enumerate(calls) if is_set(words, args)]
+        keys = (first_key(words, args) for words, args in calls)
+        key = next((key for key in keys if key is not None), None)
+        return self._send("transaction", payload, key, None, AsSets(sets) if sets else None, options)
+
+    def __getattr__(self, name: str) -> Dotted:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        command = Dotted(self._command, name)
+        self.__dict__[name] = command  # the next look finds it without asking here
+        return command
+
+    def __repr__(self) -> str:
+        return f"<Redis {self._found[2]}>"
+
+    def _command(self, name: str, args: Sequence[Any], options: dict[str, Any]) -> Request:
+        words, args = spoken(name, args)
+        payload = encode(words, args)
+        codec = AS_SET if is_set(words, args) else None
+        return self._send(" ".join(words).lower(), payload, first_key(words, args), blocks(words, args), codec, options)
+
+    def _send(
+        self, method: str, payload: Any, key: Any, seconds: float | None, codec: Codec | None, own: dict[str, Any]
+    ) -> Request:
+        callback, meta, options = self._callback, self._meta, self._options
+        if own:
+            called, extra = check(own, OWN)
+            callback = called or callback
+            meta = {**meta, **extra} if meta and extra else extra or meta
+            options = {**options, **own} if options else own
+        place, url = self._place_of(key, seconds is not None)
+        make = Request if seconds is None else Blocking
+        request = make(
+            method,
+            url,
+            payload,
+            kind="redis",
+            endpoint=place,
+            callback=callback,
+            meta=meta,
+            options=options,
+            codec=codec,
+        )
+        if isinstance(request, Blocking):
+            request.seconds = seconds or 0.0
+        return script.engine.submit(request)
+
+    def _place_of(self, key: Any, blocking: bool) -> tuple[Endpoint, str]:
+        """The server; in a cluster the node that holds the key, as far as is known."""
+        if self._found_in is not script.engine.endpoints:
+            self._find()
+        place, waiting, url, slots = self._found
+        if blocking:
+            place = waiting
+        node = slots.node(as_bytes(key)) if slots.known and key is not None else None
+        if node is None or node == (place.host, place.port):
+            return place, url
+        place = self._found_in.intern(place.scheme, *node, None, place.options)
+        return place, shown_url(place)
+
+    def _find(self) -> None:
+        """The places of the stub, one for commands that block and one for the others; looked for once."""
+        self._found_in = script.engine.endpoints
+        place = self._place(*self._where, blocking=False, **self._distinct)
+        slots = self._distinct["cluster"] = place.options["cluster"]  # one table for all stubs to the same server
+        waiting = self._place(*self._where, blocking=True, **self._distinct)
+        self._found = (place, waiting, shown_url(place), slots)
+
+
+class Blocking(Request):
+    """A command that may block for ``seconds`` at the server: the timeout begins behind them."""
+
+    __slots__ = ("seconds",)
+
+    seconds: float
+
+    def begin(self, now: float, settings: Settings) -> Exchange:
+        x = super().begin(now, settings)
+        if not isinf(self.seconds):
+            x.patience += self.seconds
+        elif x.limit:
+            x.patience = max(x.patience, x.limit - now)
+        return x
+
+
+class AsSets:
+    """Answers that are sets, which hiredis cannot tell from lists: the whole, or some of a transaction's."""
+
+    __slots__ = ("_numbers",)
+
+    def __init__(self, numbers: Sequence[int] | None = None):
+        self._numbers = numbers
+
+    def decode(self, x: Exchange) -> None:
+        if self._numbers is None:
+            x.data = _as_set(x.data)
+        elif isinstance(x.data, list):
+            for number in self._numbers:
+                x.data[number] = _as_set(x.data[number])
+
+
+AS_SET: Final = AsSets()
+
+
+def _as_set(value: Any) -> Any:
+    try:
+        return set(value) if isinstance(value, list) else value
+    except TypeError:  # something in it cannot be hashed
+        return value
+
+
+# Where to
+
+
+class Where:
+    """``server`` as it was written, taken apart. Raises RequestError, which shows no password."""
+
+    __slots__ = ("auth", "db", "host", "port", "tls", "unix")
+
+    def __init__(self, server: str):
+        if not isinstance(server, str):
+            raise RequestError(f"server must be str, not {type(server).__name__}")
+        self.unix: str | None = None
+        self.tls = False
+        user: str | None = None
+        password: str | None = None
+        if server.startswith(("unix://", "/")):
+            userinfo, self.unix, query = _socket(server.removeprefix("unix://"))
+            self.host, self.port, path = "localhost", PORTS["redis"], ""
+            if userinfo:
+                user, colon, password = userinfo.partition(":")
+                user, password = unquote(user), unquote(password) if colon else None
+        else:
+            url = split(server if "://" in server else f"redis://{server}", PORTS)
+            self.host, self.port, self.tls = url.host, url.port, url.scheme == "rediss"
+            user, password = url.user, url.password
+            path, _, query = url.target.partition("?")
+        if user and password is None:
+            raise RequestError("server: the user has no password: write redis://user:password@host, or :password@host")
+        self.auth = _credentials((user or "", password)) if password else None
+        self.db = _number(path.strip("/"), query)
+
+
+def _socket(rest: str) -> tuple[str, str, str]:
+    """User and password, path and query of ``[user:password@]/path?query``."""
+    userinfo, slash, path = rest.partition("/")
+    if not slash or (userinfo and not userinfo.endswith("@")):
+        raise RequestError("server: write unix:///path/of/the/socket, with three slashes")
+    path, _, query = path.partition("?")
+    return userinfo[:-1], "/" + unquote(path), query
+
+
+def _number(path: str, query: str) -> int:
+    """The number of the database that stands in a URL."""
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name != "db":
+            raise RequestError(f"server: {name[:40]!r} may not stand in the URL: give it as a keyword")
+        path = path or value
+    if path and not (path.isascii() and path.isdigit() and len(path) < 10):
+        raise RequestError("server: what follows the host is the number of the database, redis://host:6379/0")
+    return int(path or 0)
+
+
+def _credentials(auth: Any) -> tuple[str, str] | None:
+    """``"password"``, ``(password,)`` or ``(user, password)`` as (user or "", password); None if all of it is empty."""
+    words = (auth,) if isinstance(auth, str) else tuple(auth) if isinstance(auth, (tuple, list)) else ()
+    if len(words) not in (1, 2) or not all(isinstance(word, str) for word in words):
+        raise RequestError("auth must be the password, or (user, password), as str")
+    user, password = words if len(words) == 2 else ("", words[0])
+    try:
+        encode(("AUTH",), words)
+    except RequestError:
+        raise RequestError("auth is text that UTF-8 cannot encode") from None
+    return (user, password) if user or password else None
+
+
+def _whole(name: str, value: Any, least: int, most: int) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise RequestError(f"{name} must be a whole number from {least} to {most}, not {value!r:.40}")
+    return value
