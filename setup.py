@@ -44,6 +44,7 @@ setup(
         "backports.zstd>=1.0; python_version < '3.14'",
         "charset-normalizer>=3.4",
         "hiredis>=3.2",
+        "h2>=4.1",
         "idna>=3.7",
         "publicsuffixlist>=1.0.2",
         "redis[hiredis]>=6.1",

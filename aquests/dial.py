@@ -161,11 +161,14 @@ class Dial:
         if proxy is None:
             return self.endpoint.make_wire(self.settings), self._make_tls()
         tls = self._make_proxy_tls(proxy) if proxy.scheme == "https" else None
-        if forwards(proxy, self.endpoint.scheme):
+        if self._forwards(proxy):
             authorization = proxy_authorization(proxy)
             extra = (("Proxy-Authorization", authorization),) if authorization else ()
             return self.endpoint.make_wire(self.settings, f"http://{self.endpoint.host_header}", extra), tls
         return self._tunnel, tls
+
+    def _forwards(self, proxy: Proxy) -> bool:
+        return forwards(proxy, self.endpoint.scheme, self.endpoint.options.get("h2c"))
 
     def _tunnel(self, alpn: str | None) -> Any:
         from .protocols.tunnel import Connect, Socks5
@@ -216,7 +219,7 @@ class Dial:
         self.line.connect += channel.connect_seconds
         self.line.tls += channel.tls_seconds
         channel.connect_seconds = channel.tls_seconds = 0.0
-        if self._proxy is not None and not self._tunnelled and not forwards(self._proxy, self.endpoint.scheme):
+        if self._proxy is not None and not self._tunnelled and not self._forwards(self._proxy):
             self._tunnelled = True
             try:
                 tls = self._make_tls()
@@ -318,3 +321,18 @@ class Dial:
 def overdue(x: Exchange) -> TimedOut:
     """The error of an exchange whose attempts together took longer than its ``deadline``."""
     return TimedOut(f"not answered before the deadline, {x.limit - x.started_at:g} s", phase="total")
+
+
+def expired(x: Exchange, now: float, blocked: bool) -> TimedOut:
+    """The error of an exchange in flight that took too long; ``blocked``: what was sent of it is not taken."""
+    if x.limit and now >= x.limit:
+        error = overdue(x)
+    elif blocked:
+        error = TimedOut(f"nothing was taken of the request for {x.patience:g} s", phase="send")
+    elif x.progress:
+        error = TimedOut(f"nothing came for {x.patience:g} s within the answer", phase="idle")
+    else:
+        error = TimedOut(f"no answer in {x.patience:g} s", phase="answer")
+    error.endpoint = x.endpoint.label
+    error.after = now - x.sent_at
+    return error

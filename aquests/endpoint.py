@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .seam import MakeWire
     from .settings import Settings
 
-LINE_OPTIONS: Final = frozenset(("proxy", "verify", "ca", "cert", "unix", "trust_env"))
+LINE_OPTIONS: Final = frozenset(("proxy", "verify", "ca", "cert", "unix", "trust_env", "h2c"))
 """Options of a request that another line is needed for."""
 OPENING_OPTIONS: Final = frozenset(("auth", "compression", "subprotocols"))
 """Options that a line of its own (``Scheme.own_lines``) is opened with."""

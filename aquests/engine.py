@@ -16,15 +16,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from .dial import Dial, overdue
+from .dial import Dial, expired, overdue
 from .endpoint import Endpoint, Endpoints
-from .errors import AquestsError, Cancelled, RequestError, TimedOut
+from .errors import AquestsError, Cancelled, RequestError
 from .exchange import Exchange, Request, Response
 from .lib.log import as_logger, get_logger
 from .lib.loop import Loop
 from .lib.resolver import Resolver
 from .proxy import parse_proxy
-from .queue import Draw, Fifo, Queue, Shuffled
+from .queue import Fifo, Queue, rearranged
 from .retry import exhausted_descriptors, free_retry
 from .rules import Rules
 from .settings import Settings
@@ -95,7 +95,7 @@ class Engine:
         else:
             self._retire(self.lines - len(self._outdated) - settings.workers)
         if settings.qrandom != (old is not None and old.qrandom):
-            self._requeue(settings.qrandom)
+            self.queue = rearranged(self.queue, self.endpoints, settings.qrandom)
 
     def _retire(self, number: int) -> None:
         """So many lines end: idle ones at once, the others with what they are doing."""
@@ -106,22 +106,6 @@ class Engine:
             else:
                 self._outdated.add(channel)
                 self._choosy = True
-
-    def _requeue(self, qrandom: bool) -> None:
-        from random import Random
-
-        draw = Draw(Random())
-        make: Callable[[], Any] = (lambda: Shuffled(draw)) if qrandom else Fifo
-        self.endpoints.make_waiting = make
-        queued = []
-        for endpoint in self.endpoints:
-            while endpoint.waiting:
-                queued.append((self.queue.take(endpoint), endpoint))
-            endpoint.waiting = make()
-            endpoint.listed = 0
-        self.queue = Queue()
-        for item, endpoint in sorted(queued, key=lambda pair: pair[0].req_id):
-            self.queue.put(item, endpoint)
 
     # Faces
 
@@ -258,6 +242,7 @@ class Engine:
                 channel = next(iter(endpoint.roomy))
                 self._rouse(channel)
                 self._feed(channel)
+                channel.review()
             elif endpoint.lines >= endpoint.most:
                 queue.set_aside(endpoint)  # its own lines take from it as they come free
             elif self._free_slot():
@@ -427,9 +412,19 @@ class Engine:
     def on_room(self, channel: Channel) -> None:
         """A wire's room rose without an exchange finishing."""
         endpoint = channel.endpoint
+        if self._again:
+            self._join(channel)
         if endpoint.waiting or self._sources or channel not in endpoint.roomy:
             self._rouse(channel)
             self._feed(channel)
+
+    def _join(self, channel: Channel) -> None:
+        """Requests that want a fresh line share this one, if it was opened since they were sent."""
+        for x in tuple(self._again):
+            if x.endpoint is channel.endpoint and channel.room and channel.opened_at > x.sent_at:
+                self._again.remove(x)
+                self._rouse(channel)
+                self._send(channel, x, monotonic())
 
     def on_finished(self, channel: Channel, exchanges: Sequence[Exchange]) -> None:
         """Settle each exchange, then give the line its next work."""
@@ -503,8 +498,9 @@ class Engine:
             again = free_retry(x, channel.uses)
             if again is not None:
                 self.stats.retries += 1
-                self._again.append(again)
-                return
+                if not x.untouched:
+                    self._again.append(again)
+                    return
         elif x.endpoint.spec.web:
             again = self.rules.review(x)
         else:
@@ -581,19 +577,11 @@ class Engine:
             self._watch()
 
     def _expire(self, channel: Channel, x: Exchange, now: float) -> None:
-        if x.limit and now >= x.limit:
-            error = overdue(x)
-        elif channel.blocked:
-            error = TimedOut(f"nothing was taken of the request for {x.patience:g} s", phase="send")
-        elif x.progress:
-            error = TimedOut(f"nothing came for {x.patience:g} s within the answer", phase="idle")
-        else:
-            error = TimedOut(f"no answer in {x.patience:g} s", phase="answer")
-        error.endpoint = x.endpoint.label
-        error.after = now - x.sent_at
+        error = expired(x, now, channel.blocked)
         if channel.cancel(x):
             x.error = error
             self.on_finished(channel, (x,))
+            channel.review()
         else:
             channel.close(error)
 

@@ -127,7 +127,7 @@ class Line:
 class Trail:
     """What happened before this attempt: redirects, retries, authentication."""
 
-    __slots__ = ("attempted", "fresh", "history", "rounds", "stranger", "visited")
+    __slots__ = ("attempted", "fresh", "history", "refusals", "rounds", "stranger", "visited")
 
     def __init__(self) -> None:
         self.history: list[Response] = []
@@ -138,6 +138,8 @@ class Trail:
         """Challenges answered so far."""
         self.fresh = False
         """The free retry on a stale line has been used."""
+        self.refusals = 0
+        """How often the peer said that it did not process the request."""
         self.stranger = False
         """A redirect led to another origin: credentials stay behind."""
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ACCEPT: Final = {"application/json": "application/json", "text/xml": "text/xml, application/xml;q=0.9"}
 """What a typed form says it wants back."""
 _METHOD: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_LINE_OPTIONS: Final = frozenset(("proxy", "verify", "ca", "cert", "unix", "trust_env"))
+_LINE_OPTIONS: Final = frozenset(("proxy", "verify", "ca", "cert", "unix", "trust_env", "h2c"))
 _NUMBERS: Final = {"timeout": False, "deadline": False, "max_content": True, "max_redirects": True}
 """Options that are numbers; True: whole, and 0 is allowed."""
 
@@ -34,7 +34,8 @@ class Options(TypedDict, total=False):
     ``meta``: a mapping, copied into ``response.meta``; ``proxy``: URL, or False for none; ``timeout``: seconds
     for each phase; ``deadline``: seconds for all attempts; ``verify``, ``ca``, ``cert``: as in ``configure``;
     ``unix``: path of a socket to connect to; ``allow_redirects``, ``max_redirects``; ``max_content``: bytes;
-    ``trust_env``: use the environment's proxies.
+    ``trust_env``: use the environment's proxies; ``h2c``: HTTP/2 in clear, ``"prior"`` (the server is known to speak
+    it) or ``"upgrade"`` (if it wants to).
     """
 
     auth: Any
@@ -51,6 +52,7 @@ class Options(TypedDict, total=False):
     max_redirects: int
     max_content: int
     trust_env: bool
+    h2c: str
 
 
 class HttpRequest(Request):
@@ -199,6 +201,8 @@ def check(
         if not good or not (value >= 0 if whole else value > 0):
             wanted = "a whole number of at least 0" if whole else "a number of seconds above 0"
             raise RequestError(f"{name} must be {wanted}, not {value!r}")
+    if options.get("h2c", "prior") not in ("prior", "upgrade"):
+        raise RequestError(f"h2c must be 'prior' or 'upgrade', not {options['h2c']!r}")
     if options.get("proxy"):
         from .proxy import parse_proxy
 

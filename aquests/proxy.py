@@ -137,9 +137,12 @@ def proxy_for(
     return _from_environment(scheme, host, port, environ) if trust_env else None
 
 
-def forwards(proxy: Proxy, scheme: str) -> bool:
-    """True: the request goes to the proxy itself, in absolute form (RFC 9112 3.2.2). False: through a tunnel."""
-    return scheme == "http" and proxy.scheme in ("http", "https")
+def forwards(proxy: Proxy, scheme: str, h2c: str | None = None) -> bool:
+    """True: the request goes to the proxy itself, in absolute form (RFC 9112 3.2.2). False: through a tunnel.
+
+    So does HTTP/2 in clear (the option ``h2c``): the proxy would have to speak it, too.
+    """
+    return scheme == "http" and not h2c and proxy.scheme in ("http", "https")
 
 
 def proxy_authorization(proxy: Proxy) -> str | None:

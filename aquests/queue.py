@@ -9,12 +9,13 @@ Keys in the heap may be stale, but only ever too small, so they are corrected wh
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from heapq import heappop, heappush, heapreplace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .endpoint import Endpoint
+    from .endpoint import Endpoint, Endpoints
 
 
 class Fifo(deque[Any]):
@@ -138,3 +139,20 @@ class Queue:
     def shared(self) -> bool:
         """May more than one endpoint have work? (Cheap; may say yes too often.)"""
         return len(self.order) > 1
+
+
+def rearranged(queue: Queue, endpoints: Endpoints, qrandom: bool) -> Queue:
+    """The same work in random order, or in order again; ``endpoints`` keep what comes later in the same way."""
+    draw = Draw(Random())
+    make: Callable[[], Any] = (lambda: Shuffled(draw)) if qrandom else Fifo
+    endpoints.make_waiting = make
+    queued = []
+    for endpoint in endpoints:
+        while endpoint.waiting:
+            queued.append((queue.take(endpoint), endpoint))
+        endpoint.waiting = make()
+        endpoint.listed = 0
+    other = Queue()
+    for item, endpoint in sorted(queued, key=lambda pair: pair[0].req_id):
+        other.put(item, endpoint)
+    return other

@@ -3,7 +3,8 @@
 Only two cases are safe: the peer certainly did not process it (an HTTP/2 GOAWAY or
 REFUSED_STREAM says so), or it is idempotent and died on a reused line before the first byte of
 an answer, most likely because the server closed the idle line at that moment (RFC 9112 9.3.1).
-Once, and on a fresh line.
+The latter once, and on a fresh line. The former on any line, and ``REFUSALS`` times: all lines of a
+server say goodbye at the same time when they have carried as many requests as it lets them.
 """
 
 from __future__ import annotations
@@ -19,20 +20,36 @@ if TYPE_CHECKING:
 
 IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
 """RFC 9110 9.2.2."""
+REFUSALS: Final = 8
+"""How often a request is sent again that was not processed; after the first time it waits, twice as long each time."""
+REFUSAL_PAUSE: Final = 0.01
+"""Seconds it waits after the second refusal."""
 
 
 def free_retry(x: Exchange, uses: int) -> Exchange | None:
     """The next attempt after ``x.error`` on a line that was used ``uses`` times; None: the error stands."""
+    if x.untouched:
+        return _refused(x)
     if x.trail is not None and x.trail.fresh:
         return None
     stale = uses > 1 and not x.progress and isinstance(x.error, (PeerClosed, ReadError, WriteError))
-    if not (x.untouched or (stale and x.method in IDEMPOTENT)):
-        return None
-    if not rewound(x.payload):
+    if not stale or x.method not in IDEMPOTENT or not rewound(x.payload):
         return None
     again = x.again()
     again.trail = again.trail or Trail()
     again.trail.fresh = True
+    return again
+
+
+def _refused(x: Exchange) -> Exchange | None:
+    """The next attempt after the peer has said that it did not process this one."""
+    refusals = x.trail.refusals if x.trail is not None else 0
+    if refusals >= REFUSALS or not rewound(x.payload):
+        return None
+    again = x.again()
+    again.trail = again.trail or Trail()
+    again.trail.refusals += 1
+    again.delay = REFUSAL_PAUSE * 2.0**refusals if refusals else 0.0
     return again
 
 

@@ -89,7 +89,8 @@ class Settings:
 
     def line_key(self) -> tuple[Any, ...]:
         """What a line was made with: when it changes, idle lines are not used again."""
-        return (self.verify, self.ca, self.cert, self.proxy, self.trust_env, self.force_http1, self.use_pool)
+        http2 = (self.force_http1, self.http2_constreams)
+        return (self.verify, self.ca, self.cert, self.proxy, self.trust_env, http2, self.use_pool)
 
 
 def _number(name: str, value: Any, least: int, *, whole: bool = False) -> Any:

@@ -305,6 +305,10 @@ class Channel:
         elif not wire.reusable and not wire.inflight:
             self.close()
 
+    def review(self) -> None:
+        """The wire was fed, or one of its exchanges cancelled, from outside of a handler: go on as after a receive."""
+        self._after()
+
     def _on_eof(self) -> None:
         tls = self._tls
         wire = self.wire

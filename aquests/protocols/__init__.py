@@ -54,9 +54,9 @@ class Scheme:
 
 
 SCHEMES: Final[dict[str, Scheme]] = {
-    "http": Scheme("http1", 80, lane="HTTP/1.1", version="1.1", web=True),
-    "https": Scheme("http1", 443, tls=True, alpn=("http/1.1",), lane="HTTP/1.1", version="1.1", web=True),
-    "http+unix": Scheme("http1", 80, lane="HTTP/1.1", version="1.1", web=True),
+    "http": Scheme("web", 80, lane="HTTP/1.1", version="1.1", web=True),
+    "https": Scheme("web", 443, tls=True, alpn=("h2", "http/1.1"), lane="HTTP/1.1", version="1.1", web=True),
+    "http+unix": Scheme("web", 80, lane="HTTP/1.1", version="1.1", web=True),
     "ws": Scheme("websocket", 80, lane="WEBSOCKET", version="13", web=True, yields_data=True, own_lines=True),
     "wss": Scheme(
         "websocket",
@@ -69,7 +69,9 @@ SCHEMES: Final[dict[str, Scheme]] = {
         yields_data=True,
         own_lines=True,
     ),
-    "https+unix": Scheme("http1", 443, tls=True, alpn=("http/1.1",), lane="HTTP/1.1", version="1.1", web=True),
+    "https+unix": Scheme("web", 443, tls=True, alpn=("h2", "http/1.1"), lane="HTTP/1.1", version="1.1", web=True),
+    "mongodb": Scheme("mongodb", 27017, lane="MONGODB", yields_data=True),
+    "mongodb+tls": Scheme("mongodb", 27017, tls=True, lane="MONGODB", yields_data=True),
     "redis": Scheme("redis", 6379, lane="REDIS", version="3", yields_data=True),
     "rediss": Scheme("redis", 6379, tls=True, lane="REDIS", version="3", yields_data=True),
 }

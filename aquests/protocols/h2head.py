@@ -1,0 +1,128 @@
+"""Requests and answers as HTTP/2 says them: lower-case fields, a few of them behind a colon (RFC 9113 8).
+
+A request's fields are put together once for each method and set of headers; only the path, and the length of
+a body, come anew. An answer's fields are judged once for each distinct block; what is wrong with them is kept as
+text, since every exchange that gets it needs an error of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from ..errors import ProtocolError
+from .h2hpack import STATIC, Blocks, Pair, field, integer, name_of, text
+from .http1 import MAX_BLOCKS, merge
+from .http1head import Head, frame
+
+if TYPE_CHECKING:
+    from ..exchange import Exchange, Pairs
+
+VERSION: Final = "2.0"
+LANE: Final = "HTTP/" + VERSION
+
+CONNECTION: Final = frozenset(("connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"))
+"""Fields about a connection: HTTP/2 has other means (8.2.2)."""
+_SECRET: Final = frozenset(("authorization", "cookie", "proxy-authorization"))
+"""Never put into anybody's table: a table could be probed for them (RFC 7541 7.1.3)."""
+_PATH: Final = name_of(":path")
+_LENGTH: Final = name_of("content-length")
+_SIZES: Final = tuple(integer(size, 7) for size in range(1024))
+"""Lengths of paths."""
+
+_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+")
+_KNOWN: Final = frozenset(name for name, _ in STATIC if name and name[0] != ":") - CONNECTION
+_BAD: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_REASONS: Final = {str(status.value): status.phrase for status in HTTPStatus}
+
+
+class Origin:
+    """What all lines to one place share: header blocks in both directions, once encoded or decoded.
+
+    ``scheme`` is that of the URLs, ``authority`` what Host says in HTTP/1.1, ``streams`` how many a line may have.
+    """
+
+    __slots__ = ("_authority", "_blocks", "_defaults", "_scheme", "_skip", "fields", "streams")
+
+    def __init__(self, scheme: str, authority: str, defaults: Pairs, streams: int):
+        self.streams = streams
+        self.fields = Blocks(Fields)
+        self._skip = len(scheme) + 3
+        self._scheme = "https" if scheme.startswith("https") else "http"
+        self._authority = authority
+        self._defaults = defaults
+        self._blocks: dict[tuple[str, Pairs], tuple[bytes, bytes]] = {}
+
+    def request(self, x: Exchange) -> bytes:
+        """The header block of a request; ``content_length`` may be put behind it."""
+        ends = self._blocks.get((x.method, x.headers)) or self._remember(x.method, x.headers)
+        url = x.url
+        path = url[url.find("/", self._skip) :].encode("latin-1")
+        size = len(path)
+        return b"".join((ends[0], _SIZES[size] if size < 1024 else integer(size, 7), path, ends[1]))
+
+    def _remember(self, method: str, headers: Pairs) -> tuple[bytes, bytes]:
+        if len(self._blocks) >= MAX_BLOCKS:
+            self._blocks.clear()
+        ends = self._blocks[method, headers] = self._make(method, headers)
+        return ends
+
+    def _make(self, method: str, headers: Pairs) -> tuple[bytes, bytes]:
+        """What stands ahead of the path, and what behind it."""
+        authority = self._authority
+        fields = []
+        for spelling, value in merge(self._defaults, headers):
+            name = spelling.lower()
+            if name == "host":
+                authority = value
+            elif name not in CONNECTION and (name != "te" or value.lower() == "trailers"):
+                fields.append(field(name, value, name in _SECRET))
+        front = field(":method", method) + field(":scheme", self._scheme) + field(":authority", authority) + _PATH
+        return front, b"".join(fields)
+
+
+def content_length(size: int) -> bytes:
+    return _LENGTH + text(b"%d" % size)
+
+
+class Fields:
+    """The fields of one block: an answer's ``head``, or else trailers. ``fault``: why they are neither."""
+
+    __slots__ = ("fault", "head", "pairs")
+
+    def __init__(self, pairs: tuple[Pair, ...]):
+        values = [value for _, value in pairs]
+        stripped = [value.strip(" \t") for value in values]
+        if stripped != values:  # forbidden, but harmless: as in HTTP/1.1 it does not belong to the value
+            pairs = tuple((name, value) for (name, _), value in zip(pairs, stripped, strict=True))
+        self.pairs = pairs
+        self.head: Head | None = None
+        self.fault = _fault(pairs)
+        if not self.fault and pairs and pairs[0][0] == ":status":
+            status = pairs[0][1]
+            self.pairs = pairs[1:]
+            self.head = Head(int(status), _REASONS.get(status, ""), VERSION, self.pairs)
+            try:
+                frame(self.head, b"")
+            except ProtocolError as error:
+                self.fault = error.message
+
+
+def _fault(pairs: tuple[Pair, ...]) -> str:
+    """What makes these fields malformed (8.2, 8.3); empty if nothing."""
+    for number, (name, _) in enumerate(pairs):
+        if name in _KNOWN:
+            continue
+        if name == ":status":
+            if number:
+                return ":status is not the first field" if pairs[0][0] != name else "a second :status"
+            if len(pairs[0][1]) != 3 or not "100" <= pairs[0][1] <= "999" or not pairs[0][1].isdecimal():
+                return f"bad :status {pairs[0][1][:40]!r}"
+        elif name in CONNECTION:
+            return f"the field {name} is not for HTTP/2"
+        elif _NAME.fullmatch(name) is None:
+            return f"bad field name {name[:40]!r}"
+    values = "".join([value for _, value in pairs])
+    bad = None if values.isprintable() else _BAD.search(values)
+    return f"control character {bad.group()!r} in a field" if bad else ""

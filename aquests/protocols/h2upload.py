@@ -1,0 +1,164 @@
+"""Request bodies on HTTP/2: many of them share a line, each as fast as its window and the line's let it (RFC 9113 5.2).
+
+Bodies take turns, a frame each. A window may be closed on one of them while the others go on; when nothing can
+go on, the line is not hungry, and only WINDOW_UPDATE or SETTINGS make it so again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import RequestError
+from .h2frames import DATA, END_STREAM, FLOW_CONTROL_ERROR, LEAST_FRAME, MOST, WINDOW, Fault, frame
+
+if TYPE_CHECKING:
+    from .h2stream import Stream
+
+PIECE: Final = 65536
+"""Bytes taken from a source, and put into the outbox, at once: what a socket takes."""
+SMALLEST: Final = 512
+"""What a frame counts at least of these: tiny ones cost as well."""
+
+
+class Upload:
+    """A body on its way out, in pieces as large as the windows allow.
+
+    ``source`` has ``length`` (None: not known before the end) and ``read(n)``: at least a byte, b"" at the end.
+    """
+
+    __slots__ = ("_at", "_held", "_left", "_source")
+
+    def __init__(self, source: Any):
+        self._source = source
+        self._left: int | None = source.length
+        self._held = b""
+        self._at = 0
+
+    def ready(self, credit: int) -> bool:
+        """Could ``take`` do something, with so much credit? The end of a body of unknown length needs none."""
+        return credit > 0 or (self._left is None and self._at == len(self._held))
+
+    def take(self, most: int) -> tuple[bytes, bool]:
+        """At most so many bytes (none if ``most`` is below 1), and whether they are the last. Raises RequestError."""
+        if self._at == len(self._held):
+            self._held = self._source.read(PIECE)
+            self._at = 0
+            if not self._held:
+                return b"", True
+        piece = self._held[self._at : self._at + most] if most > 0 else b""
+        self._at += len(piece)
+        if self._left is None:
+            return piece, False  # perhaps the last; but the next may take its time, this one need not wait for it
+        self._left -= len(piece)
+        return piece, self._left <= 0
+
+
+class Whole:
+    """Bytes as a source."""
+
+    __slots__ = ("_at", "_data", "length")
+
+    def __init__(self, data: bytes):
+        self._data = data
+        self._at = 0
+        self.length: int | None = len(data)
+
+    def read(self, n: int) -> bytes:
+        piece = self._data[self._at : self._at + n]
+        self._at += len(piece)
+        return piece
+
+
+class Uploads:
+    """The bodies of one line, and its windows: ``window`` for all together, ``initial`` for each new stream."""
+
+    __slots__ = ("_turns", "initial", "window")
+
+    def __init__(self) -> None:
+        self.window = WINDOW
+        self.initial = WINDOW
+        self._turns: deque[Stream] = deque()
+
+    def __len__(self) -> int:
+        return len(self._turns)
+
+    def at_once(self, stream: Stream, payload: bytes) -> bytes | None:
+        """The frames of a small body, if all of it may be sent now and nobody waits; else None."""
+        length = len(payload)
+        if self._turns or length > PIECE or length > self.window or length > stream.window:
+            return None
+        self.window -= length
+        stream.window -= length
+        number = stream.number
+        if length <= LEAST_FRAME:
+            return frame(DATA, END_STREAM, number, payload)
+        pieces = [payload[at : at + LEAST_FRAME] for at in range(0, length, LEAST_FRAME)]
+        frames = [frame(DATA, 0, number, piece) for piece in pieces[:-1]]
+        frames.append(frame(DATA, END_STREAM, number, pieces[-1]))
+        return b"".join(frames)
+
+    def add(self, stream: Stream, source: Any) -> None:
+        """Send a body in turn with the others."""
+        stream.upload = Upload(source)
+        self._turns.append(stream)
+
+    def remove(self, stream: Stream) -> None:
+        """Nobody wants the rest of this one."""
+        stream.upload = None
+        self._turns.remove(stream)
+
+    def hungry(self) -> bool:
+        """Is there one that may go on?"""
+        line = self.window
+        return any(
+            [stream.upload is not None and stream.upload.ready(min(line, stream.window)) for stream in self._turns]
+        )
+
+    def produce(self, outbox: list[bytes]) -> list[tuple[Stream, RequestError]]:
+        """A frame of each in turn, up to ``PIECE`` bytes in all. Returns those whose source failed."""
+        failed = []
+        budget = PIECE
+        vain = 0
+        while budget > 0 and vain < len(self._turns):
+            stream = self._turns.popleft()
+            upload = stream.upload
+            assert upload is not None
+            most = min(self.window, stream.window, LEAST_FRAME)
+            try:
+                piece, last = upload.take(most) if upload.ready(most) else (b"", False)
+            except RequestError as error:
+                stream.upload = None
+                failed.append((stream, error))
+                continue
+            if piece or last:
+                vain = 0
+                budget -= max(len(piece), SMALLEST)
+                self.window -= len(piece)
+                stream.window -= len(piece)
+                stream.x.mark = -1  # what the peer takes of an upload is progress: the sweep finds a change
+                outbox.append(frame(DATA, END_STREAM if last else 0, stream.number, piece))
+            else:
+                vain += 1
+            if last:
+                stream.upload = None
+            else:
+                self._turns.append(stream)
+        return failed
+
+    def widen(self, stream: Stream | None, more: int) -> None:
+        """WINDOW_UPDATE, for one stream or the line (6.9.1)."""
+        if stream is None:
+            self.window += more
+        else:
+            stream.window += more
+        if (self.window if stream is None else stream.window) > MOST:
+            raise Fault(FLOW_CONTROL_ERROR, "a window over 2^31-1 bytes")
+
+    def change(self, initial: int, streams: Iterable[Stream]) -> None:
+        """SETTINGS_INITIAL_WINDOW_SIZE: every stream's window changes by the difference, perhaps below 0 (6.9.2)."""
+        difference = initial - self.initial
+        self.initial = initial
+        for stream in streams:
+            self.widen(stream, difference)

@@ -1,0 +1,581 @@
+"""HTTP/2 as a wire (RFC 9113): many exchanges on one line, each a stream.
+
+What could go wrong, and what was chosen:
+
+- A peer that breaks the rules ends the line: a ``Fault`` is raised wherever it is noticed, a GOAWAY says why,
+  and what is in flight fails with ConnectionEnded. Where only an answer is malformed, only its stream fails.
+- Frames of a stream that we have reset are under way for a while. They are read (the header table depends on
+  them), counted against both windows, and dropped; the window of the line is given back.
+- Frames that carry nothing (PING, SETTINGS, empty DATA …) cost the peer little and us an answer: between two
+  finished answers, or half a window of data, ``PATIENCE`` of them are taken.
+- A line on which nothing came since a request was sent may be dead without anybody having said so. When that
+  request is given up the line takes no new ones: they would all wait as long.
+- Requests the peer certainly did not process (GOAWAY below them, REFUSED_STREAM) are ``untouched``: the engine
+  sends them again.
+
+An answer of one HEADERS and one DATA costs about 3 µs here (``benchmarks/h2wire.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import AquestsError, ConnectionEnded, PeerClosed, ProtocolError, StreamReset
+from . import h2frames as h2
+from .h2frames import Fault, HeaderBlock
+from .h2head import Fields, Origin, content_length
+from .h2hpack import EMPTY_TABLE, TABLE_SIZE, Decoder
+from .h2stream import Stream
+from .h2upload import Uploads, Whole
+from .http1 import BODY_EXPECTED, MAX_INTERIM, defaults
+from .http1head import MAX_HEAD
+
+if TYPE_CHECKING:
+    from ..exchange import Exchange, Pairs
+    from .http1head import Head
+
+RECEIVE_WINDOW: Final = 1 << 24
+"""Bytes the peer may send ahead, on a stream and on the line: 16 MiB are a second of a gigabit at 130 ms. What came
+is given back when half of it is used; there is always room for it, since ``max_content`` bounds each answer."""
+_HALF: Final = RECEIVE_WINDOW // 2
+PATIENCE: Final = 10_000
+"""Frames that carry nothing, taken in succession."""
+MAX_RESETS: Final = 1000
+"""Streams reset by the peer in succession, without one answer between them."""
+MAX_REMEMBERED: Final = 1000
+"""Streams reset by us of which frames may still come."""
+
+SETTINGS: Final = h2.settings(
+    (
+        (h2.HEADER_TABLE_SIZE, TABLE_SIZE),
+        (h2.ENABLE_PUSH, 0),
+        (h2.INITIAL_WINDOW_SIZE, RECEIVE_WINDOW),
+        (h2.MAX_HEADER_LIST_SIZE, MAX_HEAD),
+    )
+)
+_GREETING: Final = h2.PREFACE + h2.frame(h2.SETTINGS, 0, 0, SETTINGS) + h2.window_update(0, RECEIVE_WINDOW - h2.WINDOW)
+_SETTINGS_ACK: Final = h2.frame(h2.SETTINGS, h2.ACK, 0, b"")
+_NOTHING: Final[tuple[Exchange, ...]] = ()
+
+
+def lines(place: Any, extra: Pairs, settings: Any) -> Callable[[str | None], Http2]:
+    """What makes the wires of lines to ``place`` (an Endpoint), with ``settings.http2_constreams`` streams each."""
+    origin = Origin(place.scheme, place.host_header, defaults(place, extra), settings.http2_constreams)
+    return lambda alpn: Http2(origin)
+
+
+class Http2:
+    """The client side of one HTTP/2 line."""
+
+    __slots__ = (
+        "_block",
+        "_credit",
+        "_decoder",
+        "_finished",
+        "_fresh",
+        "_goodbye",
+        "_greeted",
+        "_heard",
+        "_last",
+        "_lead",
+        "_limit",
+        "_most_frame",
+        "_next",
+        "_origin",
+        "_patience",
+        "_reset",
+        "_resets",
+        "_rest",
+        "_streams",
+        "_uploads",
+        "begun",
+        "error",
+        "hungry",
+        "inflight",
+        "outbox",
+        "reusable",
+        "room",
+    )
+
+    def __init__(self, origin: Origin):
+        self.outbox: list[bytes] = []
+        self.room = 0
+        self.reusable = True
+        self.error: AquestsError | None = None
+        self.hungry = False
+        self.begun: list[Exchange] = []
+        self.inflight: dict[Exchange, Stream] = {}
+        self._streams: dict[int, Stream] = {}
+        self._finished: list[Exchange] = []
+        self._fresh: list[Exchange] = []
+        """Exchanges whose first byte came within this ``receive``."""
+        self._origin = origin
+        self._decoder = Decoder(origin.fields)
+        self._rest = b""
+        """The beginning of a frame that is not all here."""
+        self._greeted = False
+        self._limit = 1
+        """Streams at once. Before the peer's SETTINGS one is certainly not too many."""
+        self._next = 1
+        self._heard = 1
+        """The stream that would have been next when something came last."""
+        self._lead = EMPTY_TABLE
+        """What the next header block begins with."""
+        self._most_frame = h2.LEAST_FRAME
+        self._credit = RECEIVE_WINDOW
+        """What the peer may still send on the line as a whole."""
+        self._uploads = Uploads()
+        self._block: HeaderBlock | None = None
+        """A header block that is not all here."""
+        self._reset: dict[int, int] = {}
+        """Streams reset by us, with what the peer may have sent on them meanwhile."""
+        self._patience = PATIENCE
+        self._resets = 0
+        self._last = h2.MOST
+        """The last stream the peer will process, by its GOAWAY."""
+        self._goodbye = ""
+        """What the peer's GOAWAY said."""
+
+    def opened(self) -> None:
+        self.outbox.append(_GREETING)
+        self._count_room()
+
+    def goodbye(self) -> None:
+        self.outbox.append(h2.goaway(h2.NO_ERROR))
+
+    def adopt(self, x: Exchange) -> None:
+        """Go on with a request that was sent by HTTP/1.1: it is stream 1 (RFC 7540 3.2). Called before ``opened``."""
+        self._enter(x)
+
+    # Out
+
+    def submit(self, x: Exchange) -> None:
+        payload = x.payload
+        block = self._origin.request(x)
+        if self._lead:
+            block = self._lead + block
+            self._lead = b""
+        stream = self._enter(x)
+        self.room -= 1
+        if payload is None and x.method not in BODY_EXPECTED:
+            self.outbox.append(h2.headers(block, stream.number, True, self._most_frame))
+        else:
+            self._submit_body(stream, block, payload)
+
+    def _enter(self, x: Exchange) -> Stream:
+        number = self._next
+        self._next = number + 2
+        stream = self._streams[number] = self.inflight[x] = Stream(number, x, RECEIVE_WINDOW, self._uploads.initial)
+        return stream
+
+    def _submit_body(self, stream: Stream, block: bytes, payload: Any) -> None:
+        """With a body: at once if it is small and fits the windows, else in turn with others."""
+        whole = payload is None or isinstance(payload, bytes)
+        length = len(payload or b"") if whole else payload.length
+        if length is not None:
+            block += content_length(length)
+        head = h2.headers(block, stream.number, length == 0, self._most_frame)
+        if length == 0:
+            self.outbox.append(head)
+            return
+        body = self._uploads.at_once(stream, payload) if whole else None
+        if body is not None:
+            self.outbox.append(head + body)
+        else:
+            self.outbox.append(head)
+            self._uploads.add(stream, Whole(payload) if whole else payload)
+            self.hungry = self._uploads.hungry()
+
+    def produce(self) -> Sequence[Exchange]:
+        for stream, error in self._uploads.produce(self.outbox):
+            self._fail(stream, error)
+        self.hungry = self._uploads.hungry()
+        self._count_room()
+        return self._take_finished()
+
+    # In
+
+    def receive(self, data: bytes) -> Sequence[Exchange]:
+        if self._rest:
+            data = self._rest + data
+        at, end = 0, len(data)
+        try:
+            while end - at >= h2.HEAD:
+                high, low, kind, flags, number = h2.unpack_head(data, at)
+                if not self._greeted:
+                    self._check_greeting(data, kind, flags)
+                length = high << 16 | low
+                if length > h2.LEAST_FRAME:
+                    raise Fault(h2.FRAME_SIZE_ERROR, f"a frame of {length:,} bytes, {h2.LEAST_FRAME:,} are allowed")
+                stop = at + h2.HEAD + length
+                if stop > end:
+                    break
+                if self._block is not None and kind != h2.CONTINUATION:
+                    raise Fault(h2.PROTOCOL_ERROR, "another frame within a header block")
+                take = _TAKES[kind] if kind < len(_TAKES) else Http2._unknown
+                take(self, flags, number & h2.MOST, data[at + h2.HEAD : stop])
+                at = stop
+        except Fault as fault:
+            return self._end_line(fault)
+        self._rest = data[at:]
+        self._heard = self._next
+        if self._fresh:
+            self._note_begun()
+        self._count_room()
+        return self._take_finished()
+
+    def _take_finished(self) -> Sequence[Exchange]:
+        finished = self._finished
+        if not finished:
+            return _NOTHING
+        self._finished = []
+        return finished
+
+    def _note_begun(self) -> None:
+        inflight = self.inflight
+        for x in self._fresh:
+            if x in inflight:
+                self.begun.append(x)
+        self._fresh.clear()
+
+    def _check_greeting(self, data: bytes, kind: int, flags: int) -> None:
+        """The peer speaks first by SETTINGS (3.4)."""
+        if kind != h2.SETTINGS or flags & h2.ACK:
+            raise Fault(h2.PROTOCOL_ERROR, f"it does not speak HTTP/2 but {data[:40]!r}")
+
+    def _end_line(self, fault: Fault) -> Sequence[Exchange]:
+        """The line is dead; the channel will ask for what is in flight by ``abandon``."""
+        message = f"the server broke the rules of HTTP/2: {fault.message} ({h2.code_name(fault.code)})"
+        self.error = ConnectionEnded(message, phase="answer")
+        self.outbox.append(h2.goaway(fault.code, fault.message))
+        self._retire()
+        self.hungry = False
+        self._rest = b""
+        self._note_begun()
+        return self._take_finished()
+
+    # Frames, one method for each kind
+
+    def _data(self, flags: int, number: int, payload: bytes) -> None:
+        """6.1. The hot path."""
+        length = len(payload)
+        self._credit -= length
+        if self._credit < _HALF:
+            self._give_credit()
+        stream = self._streams.get(number)
+        if stream is None:
+            self._stray(number, flags & h2.END_STREAM, length)
+            return
+        stream.credit -= length
+        if stream.credit < 0:
+            raise Fault(h2.FLOW_CONTROL_ERROR, "more data than the window of the stream")
+        if flags & h2.PADDED:
+            payload = h2.unpad(payload)
+        if payload:
+            error = stream.add(payload)
+            if error is not None:
+                self._fail(stream, error)
+                return
+            stream.x.progress += length
+        if flags & h2.END_STREAM:
+            self._finish(stream)
+            return
+        if not payload:
+            self._tolerate("empty DATA")
+        if stream.credit < _HALF:
+            self.outbox.append(h2.window_update(number, RECEIVE_WINDOW - stream.credit))
+            stream.credit = RECEIVE_WINDOW
+
+    def _give_credit(self) -> None:
+        """Half of the line's window is used."""
+        if self._credit < 0:
+            raise Fault(h2.FLOW_CONTROL_ERROR, "more data than the window of the line")
+        self.outbox.append(h2.window_update(0, RECEIVE_WINDOW - self._credit))
+        self._credit = RECEIVE_WINDOW
+        self._patience = PATIENCE
+
+    def _headers(self, flags: int, number: int, payload: bytes) -> None:
+        """6.2."""
+        if flags & (h2.PADDED | h2.WITH_PRIORITY):
+            payload = h2.header_fragment(flags, payload)
+        if flags & h2.END_HEADERS:
+            self._take_block(flags, number, payload)
+        else:
+            self._block = HeaderBlock(flags, number, payload)
+
+    def _continuation(self, flags: int, number: int, payload: bytes) -> None:
+        """6.10."""
+        block = self._block
+        if block is None:
+            raise Fault(h2.PROTOCOL_ERROR, "CONTINUATION of nothing")
+        if block.add(flags, number, payload):
+            self._block = None
+            self._take_block(block.flags, number, block.data)
+
+    def _take_block(self, flags: int, number: int, block: bytes) -> None:
+        """A whole header block: an interim answer, the head of the answer, or its trailers (8.1)."""
+        fields = self._decoder.decode(block)
+        stream = self._streams.get(number)
+        if stream is None:
+            self._stray(number, flags & h2.END_STREAM)
+            return
+        x = stream.x
+        if not x.progress:
+            x.progress = 1
+            self._fresh.append(x)
+        last = flags & h2.END_STREAM
+        head = fields.head
+        if fields.fault:
+            self._malformed(stream, fields.fault)
+        elif stream.head is not None:
+            self._take_trailers(stream, fields, last)
+        elif head is None:
+            self._malformed(stream, "no :status")
+        elif head.status < 200:
+            self._take_interim(stream, head, last)
+        elif error := stream.begin(head):
+            self._fail(stream, error)
+        elif last:
+            self._finish(stream)
+
+    def _take_interim(self, stream: Stream, head: Head, last: int) -> None:
+        """1xx: skipped (RFC 9110 15.2)."""
+        stream.interim += 1
+        if last or head.status == 101:  # 8.1, 8.6
+            self._malformed(stream, f"a final {head.status}" if last else "101 Switching Protocols")
+        elif stream.interim > MAX_INTERIM:
+            self._malformed(stream, f"over {MAX_INTERIM} interim answers")
+
+    def _take_trailers(self, stream: Stream, fields: Fields, last: int) -> None:
+        if fields.head is not None or not last:
+            self._malformed(stream, "a second head" if fields.head else "trailers that do not end the answer")
+        else:
+            stream.x.trailers = fields.pairs
+            self._finish(stream)
+
+    def _rst_stream(self, flags: int, number: int, payload: bytes) -> None:
+        """6.4."""
+        code = h2.read_number("RST_STREAM", payload)
+        stream = self._streams.get(number)
+        if stream is None:
+            self._check_number(number)
+            self._reset.pop(number, None)
+            self._tolerate("RST_STREAM")
+            return
+        self._resets += 1
+        x = stream.x
+        x.untouched = code == h2.REFUSED_STREAM
+        x.error = StreamReset(f"the server reset the stream ({h2.code_name(code)})", phase="answer")
+        self._leave(stream)
+        if self._resets > MAX_RESETS:
+            raise Fault(h2.ENHANCE_YOUR_CALM, f"over {MAX_RESETS:,} streams reset in succession")
+
+    def _settings(self, flags: int, number: int, payload: bytes) -> None:
+        """6.5."""
+        if number:
+            raise Fault(h2.PROTOCOL_ERROR, f"SETTINGS on stream {number}")
+        self._tolerate("SETTINGS")
+        if flags & h2.ACK:
+            if payload:
+                raise Fault(h2.FRAME_SIZE_ERROR, "SETTINGS with an ACK and a payload")
+            return
+        if not self._greeted:
+            self._greeted = True
+            self._limit = self._origin.streams
+        for name, value in h2.read_settings(payload):
+            if name == h2.MAX_CONCURRENT_STREAMS:
+                self._limit = min(self._origin.streams, value)
+            elif name == h2.INITIAL_WINDOW_SIZE:
+                self._uploads.change(value, self._streams.values())
+            elif name == h2.MAX_FRAME_SIZE:
+                self._most_frame = value
+        self.outbox.append(_SETTINGS_ACK)
+        self.hungry = self._uploads.hungry()
+
+    def _window_update(self, flags: int, number: int, payload: bytes) -> None:
+        """6.9."""
+        more = h2.read_number("WINDOW_UPDATE", payload) & h2.MOST
+        if not more:
+            raise Fault(h2.PROTOCOL_ERROR, "WINDOW_UPDATE by nothing")
+        stream = self._streams.get(number)
+        if stream is not None or number == 0:
+            self._uploads.widen(stream, more)
+        else:
+            self._check_number(number)
+        if self._uploads:
+            self.hungry = self._uploads.hungry()
+        else:
+            self._tolerate("WINDOW_UPDATE")
+
+    def _ping(self, flags: int, number: int, payload: bytes) -> None:
+        """6.7."""
+        if number:
+            raise Fault(h2.PROTOCOL_ERROR, f"PING on stream {number}")
+        if len(payload) != 8:
+            raise Fault(h2.FRAME_SIZE_ERROR, f"PING of {len(payload)} bytes")
+        self._tolerate("PING")
+        if not flags & h2.ACK:
+            self.outbox.append(h2.frame(h2.PING, h2.ACK, 0, payload))
+
+    def _goaway(self, flags: int, number: int, payload: bytes) -> None:
+        """6.8. Streams above the last one were not processed; the others go on."""
+        if number:
+            raise Fault(h2.PROTOCOL_ERROR, f"GOAWAY on stream {number}")
+        last, code, said = h2.read_goaway(payload)
+        if last > self._last:
+            raise Fault(h2.PROTOCOL_ERROR, f"GOAWAY with stream {last} after {self._last}")
+        self._tolerate("GOAWAY")
+        self._last = last
+        self._goodbye = f"the server ended the connection ({h2.code_name(code)}{f': {said}' if said else ''})"
+        self._retire()
+        for stream in [stream for stream in self._streams.values() if stream.number > last]:
+            stream.x.untouched = True
+            stream.x.error = ConnectionEnded(self._goodbye, phase="answer")
+            self._leave(stream)
+
+    def _priority(self, flags: int, number: int, payload: bytes) -> None:
+        """6.3. Deprecated, and nothing for a client."""
+        if not number:
+            raise Fault(h2.PROTOCOL_ERROR, "PRIORITY on stream 0")
+        if len(payload) != 5:
+            raise Fault(h2.FRAME_SIZE_ERROR, f"PRIORITY of {len(payload)} bytes")
+        self._tolerate("PRIORITY")
+
+    def _push_promise(self, flags: int, number: int, payload: bytes) -> None:
+        """6.6. We have said that we take none."""
+        raise Fault(h2.PROTOCOL_ERROR, "PUSH_PROMISE, which was refused")
+
+    def _unknown(self, flags: int, number: int, payload: bytes) -> None:
+        """Extensions are ignored (5.5)."""
+        self._tolerate("frames of unknown kinds")
+
+    def _tolerate(self, what: str) -> None:
+        """A frame that carries nothing."""
+        self._patience -= 1
+        if self._patience < 0:
+            raise Fault(h2.ENHANCE_YOUR_CALM, f"a flood of {what}")
+
+    # Streams that are no more
+
+    def _check_number(self, number: int) -> None:
+        """A frame for a stream that is not open: was it ever? (5.1, 5.1.1)"""
+        if number % 2 == 0 or number >= self._next:
+            raise Fault(h2.PROTOCOL_ERROR, f"a frame for stream {number}, which was never opened")
+
+    def _stray(self, number: int, last: int, length: int = 0) -> None:
+        """DATA or HEADERS for a stream that is not open."""
+        self._check_number(number)
+        credit = self._reset.get(number)
+        if credit is None:
+            raise Fault(h2.STREAM_CLOSED, f"a frame for stream {number}, which is closed")
+        if length > credit:
+            raise Fault(h2.FLOW_CONTROL_ERROR, "more data than the window of the stream")
+        if not length:
+            self._tolerate("frames for a stream that was reset")
+        if last:
+            del self._reset[number]
+        else:
+            self._reset[number] = credit - length
+
+    # The end of an exchange
+
+    def _finish(self, stream: Stream) -> None:
+        """All of the answer is here (END_STREAM)."""
+        error = stream.end()
+        if error is not None:
+            self._fail(stream, error)
+            return
+        self._resets = 0
+        self._patience = PATIENCE
+        if stream.upload is not None:
+            self.outbox.append(h2.rst_stream(stream.number, h2.CANCEL))  # nobody needs the rest of the upload
+        self._leave(stream)
+
+    def _malformed(self, stream: Stream, why: str) -> None:
+        self._fail(stream, ProtocolError(f"malformed answer: {why}"))
+
+    def _fail(self, stream: Stream, error: AquestsError) -> None:
+        """This exchange has an error; the others go on."""
+        stream.x.error = error
+        self._send_reset(stream, h2.PROTOCOL_ERROR if isinstance(error, ProtocolError) else h2.CANCEL)
+        self._leave(stream)
+
+    def _send_reset(self, stream: Stream, code: int) -> None:
+        self.outbox.append(h2.rst_stream(stream.number, code))
+        self._reset[stream.number] = stream.credit
+        if len(self._reset) > MAX_REMEMBERED:
+            del self._reset[next(iter(self._reset))]
+
+    def _leave(self, stream: Stream) -> None:
+        self._drop(stream)
+        self._finished.append(stream.x)
+
+    def _drop(self, stream: Stream) -> None:
+        del self._streams[stream.number]
+        del self.inflight[stream.x]
+        if stream.upload is not None:
+            self._uploads.remove(stream)
+
+    def cancel(self, x: Exchange) -> bool:
+        """The server is told; the line survives, unless it seems dead: then it takes nothing new."""
+        stream = self.inflight.get(x)
+        if stream is not None:
+            self._send_reset(stream, h2.CANCEL)
+            self._drop(stream)
+            if stream.number >= self._heard:
+                self._retire()
+            self._count_room()
+        return True
+
+    def receive_eof(self) -> Sequence[Exchange]:
+        error: AquestsError
+        if self._goodbye:
+            error = ConnectionEnded(f"{self._goodbye} and closed the line before the answer", phase="answer")
+        else:
+            error = PeerClosed("the server closed the line before the end of the answer", phase="answer")
+        return self.abandon(error)
+
+    def abandon(self, error: AquestsError) -> Sequence[Exchange]:
+        self._retire()
+        self.hungry = False
+        self.outbox.clear()
+        lost = list(self.inflight)
+        for x in lost:
+            x.error = copy(error)  # each is told where and after how long it failed
+            x.error.__cause__ = error.__cause__
+        self.inflight.clear()
+        self._streams.clear()
+        return lost
+
+    # Room
+
+    def _retire(self) -> None:
+        """Nothing new on this line."""
+        self.reusable = False
+        self.room = 0
+
+    def _count_room(self) -> None:
+        if not self.reusable:
+            return
+        room = self._limit - len(self._streams)
+        self.room = room if room > 0 else 0
+        if self._next > h2.MOST - 2 * room or (not self._limit and not self._streams):
+            # No numbers are left (5.1.1); or the peer allows no streams, and nobody knows for how long.
+            self._retire()
+
+
+_TAKES: Final[tuple[Callable[[Http2, int, int, bytes], None], ...]] = (
+    Http2._data,
+    Http2._headers,
+    Http2._priority,
+    Http2._rst_stream,
+    Http2._settings,
+    Http2._push_promise,
+    Http2._ping,
+    Http2._goaway,
+    Http2._window_update,
+    Http2._continuation,
+)
+"""By the kind of frame."""
