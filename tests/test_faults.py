@@ -324,7 +324,7 @@ CASES = {
         [ASKED, say(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc")],
         ProtocolError,
         715,
-        "two different Content-Lengths",
+        "different Content-Lengths",
         "answer",
     ),
     "length and chunks": (
