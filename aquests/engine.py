@@ -24,7 +24,7 @@ from .lib.log import as_logger, get_logger
 from .lib.loop import Loop
 from .lib.resolver import Resolver
 from .proxy import parse_proxy
-from .queue import Fifo, Queue, rearranged
+from .queue import Fifo, Queue, rearrange
 from .retry import exhausted_descriptors, free_retry
 from .rules import Rules
 from .settings import Settings
@@ -95,7 +95,7 @@ class Engine:
         else:
             self._retire(self.lines - len(self._outdated) - settings.workers)
         if settings.qrandom != (old is not None and old.qrandom):
-            self.queue = rearranged(self.queue, self.endpoints, settings.qrandom)
+            rearrange(self.queue, self.endpoints, settings.qrandom)
 
     def _retire(self, number: int) -> None:
         """So many lines end: idle ones at once, the others with what they are doing."""

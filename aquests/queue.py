@@ -141,8 +141,11 @@ class Queue:
         return len(self.order) > 1
 
 
-def rearranged(queue: Queue, endpoints: Endpoints, qrandom: bool) -> Queue:
-    """The same work in random order, or in order again; ``endpoints`` keep what comes later in the same way."""
+def rearrange(queue: Queue, endpoints: Endpoints, qrandom: bool) -> None:
+    """The same work in random order, or in order again; ``endpoints`` keep what comes later in the same way.
+
+    In place: this happens in callbacks and lazy sources, too, while the engine holds on to its queue.
+    """
     draw = Draw(Random())
     make: Callable[[], Any] = (lambda: Shuffled(draw)) if qrandom else Fifo
     endpoints.make_waiting = make
@@ -152,7 +155,6 @@ def rearranged(queue: Queue, endpoints: Endpoints, qrandom: bool) -> Queue:
             queued.append((queue.take(endpoint), endpoint))
         endpoint.waiting = make()
         endpoint.listed = 0
-    other = Queue()
+    queue.order.clear()
     for item, endpoint in sorted(queued, key=lambda pair: pair[0].req_id):
-        other.put(item, endpoint)
-    return other
+        queue.put(item, endpoint)
