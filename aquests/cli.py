@@ -243,10 +243,6 @@ def _header(text: str) -> tuple[str, str | None]:
     name, colon, value = text.partition(":")
     if not colon:
         raise ArgumentTypeError("must be 'Name: value'")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ArgumentTypeError("must be UTF-8") from None
     return name.strip(), value.strip() or None
 
 

@@ -200,13 +200,11 @@ class Plan:
 
 
 class Fetch:
-    """One run over one input. ``bad`` counts lines that could not be sent, ``unsaved`` bodies that were not
-    written; ``fault`` says why the input could not be read to its end."""
+    """One run over one input. ``bad`` counts lines that could not be sent, ``unsaved`` bodies not written."""
 
     def __init__(self, reader: LineReader, plan: Plan, output: Output, progress: Progress, brake: Brake):
         self.bad = 0
         self.unsaved = 0
-        self.fault = ""
         self._reader = reader
         self._plan = plan
         self._output = output
@@ -227,13 +225,17 @@ class Fetch:
 
     @property
     def ok(self) -> bool:
-        """Could every line be sent, and every body be saved?"""
-        return not (self.bad or self.unsaved or self.fault)
+        """Could the input be read, every line be sent, and every body be saved?"""
+        return not (self.bad or self.unsaved or self._reader.fault)
 
     def complaints(self) -> list[str]:
         """What the report does not know, in its shape."""
-        rows = [("bad lines", self.bad), ("not saved", self.unsaved)]
-        return [f"{label:13}{count:,}" for label, count in rows if count] + [self.fault] * bool(self.fault)
+        rows = [
+            f"{label:13}{count:,}" for label, count in (("bad lines", self.bad), ("not saved", self.unsaved)) if count
+        ]
+        if (fault := self._reader.fault) is not None:
+            rows.append(f"{'input':13}ended after line {self._reader.number}: {fault.strerror}")
+        return rows
 
     def _show(self) -> None:
         self._output.flush()
@@ -244,23 +246,20 @@ class Fetch:
     def _requests(self) -> Iterator[HttpRequest]:
         """The lazy source. Ends when it is parked, too."""
         reader = self._reader
-        try:
-            while not self._brake.pulled:
-                if not reader.ready(0):
-                    if self._engine.pending:
-                        self._park()
-                        return
-                    self._show()
-                    reader.ready(PATIENCE)
-                    continue
-                line = reader.take()
-                if line is None:
+        while not self._brake.pulled:
+            if not reader.ready(0):
+                if self._engine.pending:
+                    self._park()
                     return
-                request = self._request(*line)
-                if request is not None:
-                    yield request
-        except OSError as error:
-            self.fault = f"cannot read the input behind line {reader.number}: {error.strerror}"
+                self._show()
+                reader.ready(PATIENCE)
+                continue
+            line = reader.take()
+            if line is None:
+                return
+            request = self._request(*line)
+            if request is not None:
+                yield request
 
     def _park(self) -> None:
         self._parked = True
@@ -285,12 +284,9 @@ class Fetch:
             meta = line.meta
             return self._make(number, line)
         except RequestError as error:
-            fault = error.message
-        except (UnicodeError, RecursionError) as error:  # text that cannot be encoded, data nested too deep
-            fault = str(error)
-        self.bad += 1
-        self._count(False)
-        self._output.write(render(bad_record(number, f"line {number}: {fault}"), meta))
+            self.bad += 1
+            self._count(False)
+            self._output.write(render(bad_record(number, f"line {number}: {error.message}"), meta))
         return None
 
     def _make(self, number: int, line: Line) -> HttpRequest:

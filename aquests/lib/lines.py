@@ -25,12 +25,14 @@ MAX_HELD: Final = 4 * MAX_LINE
 class LineReader:
     """The numbered lines of a descriptor, blank ones and comments left out.
 
-    With a ``chance`` they come in random order, among WINDOW lines read ahead. ``number`` counts the lines read.
+    With a ``chance`` they come in random order, among WINDOW lines read ahead. ``number`` counts the lines read,
+    ``ended`` says that there are no more, ``fault`` is the OSError that was the reason if it was not the end.
     """
 
     def __init__(self, fd: int, chance: Random | None = None):
         self.fd = fd
         self.ended = False
+        self.fault: OSError | None = None
         self.number = 0
         self._chance = chance
         self._ahead = 1 if chance is None else WINDOW
@@ -42,7 +44,7 @@ class LineReader:
         self._poll.register(fd, select.POLLIN)
 
     def ready(self, seconds: float) -> bool:
-        """Is there a line, or the end? Waits at most ``seconds`` for it. Raises OSError if it cannot be read."""
+        """Is there a line, or the end? Waits at most ``seconds`` for it."""
         while len(self._lines) < self._ahead and self._held < MAX_HELD and not self.ended:
             if not self._poll.poll(0 if self._lines else seconds * 1000):
                 break
@@ -62,7 +64,11 @@ class LineReader:
         return line
 
     def _read(self) -> None:
-        data = os.read(self.fd, CHUNK)
+        try:
+            data = os.read(self.fd, CHUNK)
+        except OSError as error:
+            self.fault = error
+            data = self._rest = b""  # half a line is not handed out
         if data:
             *pieces, self._rest = (self._rest + data).split(b"\n")
         else:
