@@ -12,11 +12,12 @@ line at all. With one worker the order of the queue is kept strictly.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from .dial import Dial, expired, overdue
+from .elsewhere import Elsewhere
 from .endpoint import Endpoint, Endpoints
 from .errors import AquestsError, Cancelled, RequestError
 from .exchange import Exchange, Request, Response
@@ -504,7 +505,7 @@ class Engine:
         elif x.endpoint.spec.web:
             again = self.rules.review(x)
         else:
-            again = x.endpoint.spec.load().review(x, self._elsewhere(x.endpoint))
+            again = x.endpoint.spec.load().review(x, Elsewhere(self.endpoints, self.queue, x.endpoint))
         if again is None:
             self._settle(x)
         elif again.delay:
@@ -512,10 +513,6 @@ class Engine:
         else:
             self.stats.redirects += again.trail is not None and len(again.trail.history) > _hops(x)
             self.queue.put_back(again, again.endpoint)
-
-    def _elsewhere(self, place: Endpoint) -> Callable[[str, int], Endpoint]:
-        """The same kind of place at another address."""
-        return lambda host, port: self.endpoints.intern(place.scheme, host, port, None, place.options)
 
     def _fail(self, x: Exchange, error: AquestsError) -> None:
         x.error = error

@@ -37,6 +37,7 @@ RANKS = {
     "stats": 5,
     "report": 5,
     "histogram": 5,
+    "elsewhere": 5,
     "engine": 6,
     "rules": 5,
     "httprequest": 5,

@@ -5,7 +5,8 @@ A scheme's module offers
 - ``lines(place, prefix, extra, settings)``: prepares what all lines to ``place`` (an Endpoint) share, and returns
   ``make_wire(alpn)``, or what makes the driver or worker of a scheme with another ``transport``;
 - ``review(x, elsewhere)``, if its answers may be ``special``: the next attempt, or None when ``x`` goes to the user.
-  ``elsewhere(host, port)`` is the same kind of place at another address (a cluster's other node).
+  ``elsewhere(host, port)`` is the same kind of place at another address (a cluster's other node), and
+  ``elsewhere.move(belongs, most)`` moves what waits; see ``aquests/elsewhere.py``.
 """
 
 from __future__ import annotations
