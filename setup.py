@@ -45,6 +45,7 @@ setup(
         "charset-normalizer>=3.4",
         "hiredis>=3.2",
         "h2>=4.1",
+        "defusedxml>=0.7.1",
         "idna>=3.7",
         "publicsuffixlist>=1.0.2",
         "redis[hiredis]>=6.1",

@@ -19,6 +19,7 @@ from .exchange import Response
 from .httprequest import HttpRequest as Request
 from .redisface import redis
 from .report import Report
+from .rpcstubs import jsonrpc, rpc
 from .script import concurrent, configure, countfin, countreq, feed, fetchall, qsize, script, submit, workings
 from .verbs import (
     delete,
@@ -100,6 +101,7 @@ __all__ = [
     "headjson",
     "headnvp",
     "headxml",
+    "jsonrpc",
     "options",
     "optionsform",
     "optionsjson",
@@ -123,6 +125,7 @@ __all__ = [
     "qsize",
     "redis",
     "result",
+    "rpc",
     "submit",
     "trace",
     "traceform",

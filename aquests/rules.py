@@ -132,8 +132,10 @@ class Rules:
         seen = before.visited
         try:
             hop = next_hop(x.method, x.url, head.status, location, hops=len(seen), max_redirects=most, seen=seen)
-            if hop is None or (x.codec is not None and not hop.keep_body):
-                return None  # a call without its body is no call any more
+            if hop is None:
+                return None
+            if x.codec is not None and not hop.keep_body:
+                raise RedirectError("the redirect drops what is to be sent")
             if hop.keep_body and not rewound(x.payload):
                 raise RedirectError("the redirect wants the body again, and its source cannot be read twice")
             url = split(hop.url)
