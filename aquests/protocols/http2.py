@@ -24,7 +24,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import AquestsError, ConnectionEnded, PeerClosed, ProtocolError, StreamReset
 from . import h2frames as h2
-from .h2frames import Fault, HeaderBlock
+from .h2frames import (
+    CONTINUATION,
+    END_HEADERS,
+    END_STREAM,
+    HEAD,
+    LEAST_FRAME,
+    MOST,
+    PADDED,
+    WITH_PRIORITY,
+    Fault,
+    HeaderBlock,
+    unpack_head,
+)
 from .h2head import Fields, Origin, content_length
 from .h2hpack import EMPTY_TABLE, TABLE_SIZE, Decoder
 from .h2stream import Stream
@@ -202,20 +214,20 @@ class Http2:
             data = self._rest + data
         at, end = 0, len(data)
         try:
-            while end - at >= h2.HEAD:
-                high, low, kind, flags, number = h2.unpack_head(data, at)
+            while end - at >= HEAD:
+                high, low, kind, flags, number = unpack_head(data, at)
                 if not self._greeted:
                     self._check_greeting(data, kind, flags)
                 length = high << 16 | low
-                if length > h2.LEAST_FRAME:
-                    raise Fault(h2.FRAME_SIZE_ERROR, f"a frame of {length:,} bytes, {h2.LEAST_FRAME:,} are allowed")
-                stop = at + h2.HEAD + length
+                if length > LEAST_FRAME:
+                    raise Fault(h2.FRAME_SIZE_ERROR, f"a frame of {length:,} bytes, {LEAST_FRAME:,} are allowed")
+                stop = at + HEAD + length
                 if stop > end:
                     break
-                if self._block is not None and kind != h2.CONTINUATION:
+                if self._block is not None and kind != CONTINUATION:
                     raise Fault(h2.PROTOCOL_ERROR, "another frame within a header block")
                 take = _TAKES[kind] if kind < len(_TAKES) else Http2._unknown
-                take(self, flags, number & h2.MOST, data[at + h2.HEAD : stop])
+                take(self, flags, number & MOST, data[at + HEAD : stop])
                 at = stop
         except Fault as fault:
             return self._end_line(fault)
@@ -243,7 +255,7 @@ class Http2:
     def _check_greeting(self, data: bytes, kind: int, flags: int) -> None:
         """The peer speaks first by SETTINGS (3.4)."""
         if kind != h2.SETTINGS or flags & h2.ACK:
-            raise Fault(h2.PROTOCOL_ERROR, f"it does not speak HTTP/2 but {data[:40]!r}")
+            raise Fault(h2.PROTOCOL_ERROR, f"it does not speak HTTP/2 but {data[:HEAD]!r}")
 
     def _end_line(self, fault: Fault) -> Sequence[Exchange]:
         """The line is dead; the channel will ask for what is in flight by ``abandon``."""
@@ -266,12 +278,12 @@ class Http2:
             self._give_credit()
         stream = self._streams.get(number)
         if stream is None:
-            self._stray(number, flags & h2.END_STREAM, length)
+            self._stray(number, flags & END_STREAM, length)
             return
         stream.credit -= length
         if stream.credit < 0:
             raise Fault(h2.FLOW_CONTROL_ERROR, "more data than the window of the stream")
-        if flags & h2.PADDED:
+        if flags & PADDED:
             payload = h2.unpad(payload)
         if payload:
             error = stream.add(payload)
@@ -279,7 +291,7 @@ class Http2:
                 self._fail(stream, error)
                 return
             stream.x.progress += length
-        if flags & h2.END_STREAM:
+        if flags & END_STREAM:
             self._finish(stream)
             return
         if not payload:
@@ -298,9 +310,9 @@ class Http2:
 
     def _headers(self, flags: int, number: int, payload: bytes) -> None:
         """6.2."""
-        if flags & (h2.PADDED | h2.WITH_PRIORITY):
+        if flags & (PADDED | WITH_PRIORITY):
             payload = h2.header_fragment(flags, payload)
-        if flags & h2.END_HEADERS:
+        if flags & END_HEADERS:
             self._take_block(flags, number, payload)
         else:
             self._block = HeaderBlock(flags, number, payload)
@@ -319,13 +331,13 @@ class Http2:
         fields = self._decoder.decode(block)
         stream = self._streams.get(number)
         if stream is None:
-            self._stray(number, flags & h2.END_STREAM)
+            self._stray(number, flags & END_STREAM)
             return
         x = stream.x
         if not x.progress:
             x.progress = 1
             self._fresh.append(x)
-        last = flags & h2.END_STREAM
+        last = flags & END_STREAM
         head = fields.head
         if fields.fault:
             self._malformed(stream, fields.fault)
@@ -517,6 +529,7 @@ class Http2:
         del self.inflight[stream.x]
         if stream.upload is not None:
             self._uploads.remove(stream)
+            self.hungry = self._uploads.hungry()
 
     def cancel(self, x: Exchange) -> bool:
         """The server is told; the line survives, unless it seems dead: then it takes nothing new."""
