@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 import threading
+from collections import deque
 from collections.abc import Callable
 from itertools import count
 from time import monotonic
@@ -49,8 +50,7 @@ class Loop:
         self._clock = clock
         self._handlers: dict[int, Handler] = {}
         self._joining: dict[int, Handler] | None = None
-        self._soon: list[Callable[[], None]] = []
-        self._soon_lock = threading.Lock()
+        self._soon: deque[Callable[[], None]] = deque()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = count()
         self._stepping = False
@@ -98,8 +98,7 @@ class Loop:
 
     def soon(self, call: Callable[[], None]) -> None:
         """Run ``call()`` in the next step. May be called from any thread."""
-        with self._soon_lock:
-            self._soon.append(call)
+        self._soon.append(call)
         if not self._stepping or threading.get_ident() != self._thread:
             self._wake.set()
 
@@ -182,15 +181,20 @@ class Loop:
         left = max(0.0, deadline - self._clock())
         return left if timeout is None or left < timeout else timeout
 
+    # Both take one call after the other out, so that an interrupt loses none; and both leave what is
+    # planned meanwhile to the next step, so that a step ends.
+
     def _run_soon(self) -> None:
-        with self._soon_lock:
-            calls, self._soon = self._soon, []
-        for call in calls:
-            self._guarded(call)
+        soon = self._soon
+        left = len(soon)
+        while left and soon:
+            left -= 1
+            self._guarded(soon.popleft())
 
     def _run_timers(self) -> None:
         timers = self._timers
-        while timers and timers[0][0] <= self.now:
+        newest = next(self._order)
+        while timers and timers[0][0] <= self.now and timers[0][1] < newest:
             timer = heapq.heappop(timers)[2]
             if timer.call is not None:
                 self._guarded(timer.call)

@@ -29,16 +29,17 @@ class Wake:
         return end if isinstance(end, int) else end.fileno()
 
     def set(self) -> None:
-        if not self._ends:
+        ends = self._ends
+        if not ends:
             return  # closed: nobody sleeps any more
-        end = self._ends[-1]
+        end = ends[-1]
         try:
             if isinstance(end, int):
                 os.eventfd_write(end, 1)
             else:
                 end.send(b"\0")
-        except BlockingIOError:
-            pass  # full: it is readable already
+        except OSError:
+            pass  # full: it is readable already; or closed at this moment by the thread that would have slept
 
     def clear(self) -> None:
         end = self._ends[0]
