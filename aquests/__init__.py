@@ -17,6 +17,7 @@ from typing import Any
 from . import errors
 from .exchange import Response
 from .httprequest import HttpRequest as Request
+from .mongostub import mongodb
 from .redisface import redis
 from .report import Report
 from .rpcstubs import jsonrpc, rpc
@@ -102,6 +103,7 @@ __all__ = [
     "headnvp",
     "headxml",
     "jsonrpc",
+    "mongodb",
     "options",
     "optionsform",
     "optionsjson",

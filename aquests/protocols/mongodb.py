@@ -270,14 +270,16 @@ class MongoDB:
             self._forgotten.discard(response_to)
             self.room += 1
             return
-        x = self._inflight.pop(response_to, None)
-        if x is None:
+        if response_to not in self._inflight:
             raise ProtocolError(f"an answer to request {response_to}, which was not asked", first=packet[:64])
         if flags & MORE_TO_COME:
             raise ProtocolError("more answers announced to a request that takes one", first=packet[:64])
+        x = self._inflight.pop(response_to)
         if self._answer(x, response_to, reply, len(packet)):
             self.room += 1
             finished.append(x)
+            if x in self.begun:  # it began and ended in one read
+                self.begun.remove(x)
 
     def _answer(self, x: Exchange, request_id: int, reply: dict[str, Any], size: int) -> bool:
         """Fill the exchange; False if its cursor goes on."""

@@ -1,0 +1,98 @@
+"""MongoDB's stub: what is said about addresses, names and options where they are written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import aquests
+from aquests.errors import RequestError
+from aquests.script import script
+
+
+def queued(request: Any) -> Any:
+    """The command of a queued request; the queue is emptied again."""
+    engine = script.engine
+    command = request.payload
+    while engine.queue.size:
+        engine.queue.take(request.endpoint)
+        engine.pending -= 1
+    engine.counted = 0
+    return command
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "words"),
+    [
+        (("mongodb+srv://host/db",), {}, "list the hosts"),
+        (("host:port", "db"), {}, "cannot be read"),
+        (("mongodb://u:s3cret@host:notaport/db",), {}, "cannot be read"),
+        ((7, "db"), {}, "not int"),
+        (("host",), {}, "database is missing"),
+        (("host", "db", "s3cret"), {}, "auth is"),
+        (("host", "db"), {"pipeline": 0}, "pipeline"),
+        (("host", "db"), {"auth_mechanism": "PLAIN"}, "SCRAM"),
+        (("host", "db"), {"timeout": -1}, "timeout"),
+    ],
+)
+def test_what_cannot_be(arguments: Any, options: Any, words: str) -> None:
+    with pytest.raises(RequestError, match=words) as caught:
+        aquests.mongodb(*arguments, **options)
+    assert "s3cret" not in str(caught.value) and "s3cret" not in repr(caught.value.__cause__)
+
+
+def test_a_misspelt_option() -> None:
+    with pytest.raises(TypeError, match="timeout"):
+        aquests.mongodb("host", "db", timeot=3)
+
+
+def test_credentials_never_show() -> None:
+    stub = aquests.mongodb("mongodb://user:s3cret@h1,h2:27018/db?authSource=other&replicaSet=rs&tls=true")
+    request = stub.findone("c")
+    assert request.url == "mongodb://h1:27017/db" and "s3cret" not in f"{stub!r}{request!r}{request.endpoint!r}"
+    assert request.endpoint.scheme == "mongodb+tls"
+    assert request.endpoint.options["credentials"] == ("user", "s3cret", "other", None)
+    queued(request)
+
+
+@pytest.mark.parametrize(
+    ("call", "document"),
+    [
+        (lambda db: db.find("c", {"a": 1}, 2, 3), {"find": "c", "filter": {"a": 1}, "skip": 2, "limit": 3}),
+        (lambda db: db.findone("c"), {"find": "c", "filter": {}, "limit": 1, "singleBatch": True}),
+        (lambda db: db.findall("c", sort="n"), {"find": "c", "filter": {}, "sort": {"n": 1}}),
+        (lambda db: db.findkc("c", {}, 0, 9), {"find": "c", "filter": {}, "batchSize": 9}),
+        (lambda db: db.count("c", {"a": 1}), {"count": "c", "query": {"a": 1}}),
+        (lambda db: db.delete("c", {"a": 1}, 1), {"delete": "c", "deletes": [{"q": {"a": 1}, "limit": 1}]}),
+        (
+            lambda db: db.upsert("c", {"a": 1}, {"$set": {"b": 2}}),
+            {"update": "c", "updates": [{"q": {"a": 1}, "u": {"$set": {"b": 2}}, "multi": True, "upsert": True}]},
+        ),
+        (lambda db: db.command("ping"), {"ping": 1}),
+        (lambda db: db.kill_cursors([4], "c"), {"killCursors": "c", "cursors": [4]}),
+    ],
+)
+def test_commands(call: Any, document: dict[str, Any]) -> None:
+    assert queued(call(aquests.mongodb("host", "db"))).document == document
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda db: db.find("", {}),
+        lambda db: db.find("$c", {}),
+        lambda db: db.find("c", [1]),
+        lambda db: db.find("c", {}, -1),
+        lambda db: db.find("c", {}, 0, True),
+        lambda db: db.insert("c", []),
+        lambda db: db.update("c", {}, "x"),
+        lambda db: db.kill_cursors([1]),
+    ],
+)
+def test_bad_calls_leave_no_trace(call: Any) -> None:
+    stub = aquests.mongodb("host", "db")
+    before = aquests.qsize()
+    with pytest.raises(RequestError):
+        call(stub)
+    assert aquests.qsize() == before
