@@ -48,8 +48,10 @@ setup(
         "defusedxml>=0.7.1",
         "idna>=3.7",
         "publicsuffixlist>=1.0.2",
+        "pymongo>=4.10",
         "redis[hiredis]>=6.1",
         "rich>=13",
+        "scramp>=1.4.5",
         "websocket-client>=1.8",
     ],
     extras_require={
