@@ -32,7 +32,7 @@ from .errors import AquestsError, RequestError
 from .exchange import Response
 from .headers import request_headers
 from .httprequest import ACCEPT, HttpRequest
-from .lib.console import Brake, Output, Progress, is_terminal, reading, say, unusable, writing
+from .lib.console import Brake, Output, Progress, directory, is_terminal, reading, say, writing
 from .lib.lines import LineReader
 from .script import configure, fetchall, script, submit
 from .settings import MAX_REDIRECTS, TIMEOUT, Settings
@@ -122,7 +122,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     }
     parser = _Parser("aquests", description="Ask anything, as fast as the wire allows.", **shape)
     parser.add_argument("--version", action="version", version=f"aquests {__version__}")
-    several = parser.add_subparsers(dest="command", metavar="COMMAND")
+    several = parser.add_subparsers(metavar="COMMAND")
     texts = {
         "get": ("fetch URLs and print what they answer", ""),
         "fetch": ("fetch a file of URLs, one JSON line for each answer", FETCH_HELP),
@@ -174,9 +174,7 @@ def _common_options(parser: ArgumentParser) -> None:
     who.add_argument("--auth", type=_user, metavar="USER:PASSWORD", help="basic or digest, as the server asks")
     who.add_argument("--bearer", dest="auth", type=_token, metavar="TOKEN", help="sent with every request")
     add("-w", "--workers", type=_count, default=10, metavar="N", help="connections at once (10)")
-    add(
-        "--timeout", type=_seconds, default=TIMEOUT, metavar="S", help="each phase: connect, first byte, silence … (10)"
-    )
+    add("--timeout", type=_seconds, default=TIMEOUT, metavar="S", help="each phase: connect, first byte … (10)")
     add("--deadline", type=_seconds, metavar="S", help="each request, redirects included (none)")
     add("--proxy", metavar="URL", help="http://, https://, socks5:// or socks5h:// (the environment's)")
     add("-k", "--insecure", action="store_true", help="accept any certificate")
@@ -380,10 +378,7 @@ def fetch(args: Namespace) -> int:
     with ExitStack() as files:
         source = reading(args.file, files)
         if args.save:
-            try:
-                os.makedirs(args.save, exist_ok=True)
-            except (OSError, ValueError) as error:
-                raise unusable("make", args.save, error) from error
+            directory(args.save)
         target = writing(args.output, files, source)
         reader = LineReader(source.fileno(), Random() if args.random else None)
         brake = Brake(script.engine.stop)

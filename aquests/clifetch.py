@@ -230,9 +230,8 @@ class Fetch:
 
     def complaints(self) -> list[str]:
         """What the report does not know, in its shape."""
-        rows = [
-            f"{label:13}{count:,}" for label, count in (("bad lines", self.bad), ("not saved", self.unsaved)) if count
-        ]
+        counts = {"bad lines": self.bad, "not saved": self.unsaved}
+        rows = [f"{label:13}{count:,}" for label, count in counts.items() if count]
         if (fault := self._reader.fault) is not None:
             rows.append(f"{'input':13}ended after line {self._reader.number}: {fault.strerror}")
         return rows

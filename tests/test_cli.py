@@ -274,6 +274,11 @@ def test_options_may_stand_between_urls(get) -> None:
         assert get(peer.url + "1", "-w", "1", peer.url + "2").out == b"/1\n/2\n"
 
 
+def test_two_dashes_end_the_options(get) -> None:
+    with http_peer(site) as peer:
+        assert get("-w", "1", "--", peer.url + "1", peer.url + "2").out == b"/1\n/2\n"
+
+
 def test_headers_on_request(get) -> None:
     with http_peer(site) as peer:
         ran = get(peer.url + "redirect", "-v", "-i")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -502,6 +504,28 @@ def test_a_signal_while_waiting_for_a_line() -> None:
         assert child.stdout.read() == b""
         assert b"1 request in" in child.stderr.read()
     assert child.returncode == 130
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_progress_is_shown_where_it_does_not_mix_with_the_lines(both: bool) -> None:
+    ours, theirs = pty.openpty()
+    shown = b""
+    streams: dict[str, Any] = {"stderr": theirs, "stdout": theirs if both else subprocess.DEVNULL}
+    with http_peer(site) as peer, spawn("fetch", "-", **streams) as child:
+        os.close(theirs)
+        assert child.stdin is not None
+        child.stdin.write(f"{peer.url}\n".encode())
+        child.stdin.flush()
+        while (b'"line": 1' if both else b"1 done") not in shown:
+            shown += os.read(ours, 65536)
+        child.stdin.close()
+        with contextlib.suppress(OSError):  # how Linux says that the other side is closed
+            while piece := os.read(ours, 65536):
+                shown += piece
+    os.close(ours)
+    assert child.returncode == 0
+    assert (b"fetching" in shown) != both
+    assert b"1 request in" in shown
 
 
 MEMORY = """

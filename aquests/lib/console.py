@@ -201,7 +201,7 @@ def reading(path: str, files: ExitStack) -> IO[bytes]:
     try:
         return files.enter_context(open(path, "rb"))
     except (OSError, ValueError) as error:
-        raise unusable("read", path, error) from error
+        raise _unusable("read", path, error) from error
 
 
 def writing(path: str | None, files: ExitStack, source: IO[bytes] | None = None) -> int:
@@ -213,7 +213,7 @@ def writing(path: str | None, files: ExitStack, source: IO[bytes] | None = None)
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
     except (OSError, ValueError) as error:
-        raise unusable("write", path, error) from error
+        raise _unusable("write", path, error) from error
     files.callback(os.close, fd)
     there = os.fstat(fd)
     if source is not None and os.path.samestat(there, os.fstat(source.fileno())):
@@ -223,6 +223,14 @@ def writing(path: str | None, files: ExitStack, source: IO[bytes] | None = None)
     return fd
 
 
-def unusable(verb: str, path: str, error: OSError | ValueError) -> RequestError:
+def directory(path: str) -> None:
+    """Make it, with those above it, if it is not there. Raises RequestError if that cannot be."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise _unusable("make", path, error) from error
+
+
+def _unusable(verb: str, path: str, error: OSError | ValueError) -> RequestError:
     """What the system said about a path, as a fault of the caller."""
     return RequestError(f"cannot {verb} {path}: {error.strerror if isinstance(error, OSError) else error}")

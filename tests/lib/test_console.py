@@ -274,3 +274,12 @@ def test_the_source_is_not_written(tmp_path: Path) -> None:
         with pytest.raises(RequestError, match="cannot be written as well"):
             writing(str(tmp_path / "link"), files, source)
     assert path.read_bytes() == b"precious"
+
+
+def test_directories(tmp_path: Path) -> None:
+    directory(str(tmp_path / "a" / "b"))
+    directory(str(tmp_path / "a" / "b"))
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(RequestError, match=r"cannot make .*file: File exists"):
+        directory(str(tmp_path / "file"))
