@@ -85,14 +85,14 @@ class Endpoint:
         self.unix = unix
         self.options = options
         self.label = unix or f"{f'[{host}]' if ':' in host else host}:{port}"
-        self.host_header = host_header("http", "localhost", 80) if unix else host_header(scheme, host, port)
-        self.origin = (scheme, unix or host, port)
+        self.host_header = host_header(scheme, host, port)
+        self.origin = (scheme, unix if unix and scheme.endswith("+unix") else host, port)
         self.lane = spec.lane
         self.version = spec.version
         self.yields_data = spec.yields_data
         self.waiting = waiting
-        self.listed = 0
-        """How often the queue's order holds this endpoint."""
+        self.listed: float | None = None
+        """By which key the queue's order holds this endpoint; None: not at all."""
         self.roomy: dict[Any, None] = {}
         """Lines that could take more, longest known first."""
         self.lines = 0
@@ -165,7 +165,8 @@ class Endpoints:
     def _sweep(self) -> None:
         """Forget places where nothing waits and no line stands: a crawl meets millions of hosts."""
         self.known.clear()
-        used = {key: place for key, place in self._table.items() if place.lines or place.waiting or place.listed}
+        table = self._table
+        used = {key: it for key, it in table.items() if it.lines or it.waiting or it.listed is not None}
         self._table = used
         self._sweep_at = max(MAX_IDLE_ENDPOINTS, 2 * len(used))
 

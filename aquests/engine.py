@@ -455,7 +455,7 @@ class Engine:
         self.lines -= 1
         endpoint.lines -= 1
         self._paused = False
-        if endpoint.waiting and not endpoint.listed:
+        if endpoint.waiting and endpoint.listed is None:
             self.queue.enlist(endpoint)
 
     # From an answer to the callback

@@ -3,7 +3,8 @@
 A worker that finished at a place takes the next request for the same place at once (``popleft``
 of its endpoint, no look at the order). The order is looked at only when a worker must choose a
 place: it is a heap with one entry per endpoint that has work, by the key of its first request.
-Keys in the heap may be stale, but only ever too small, so they are corrected when they surface.
+``endpoint.listed`` is the key in its entry; other entries are void, and dropped when they surface. The
+key may be stale, but only ever too small, so it is corrected when it surfaces.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Queue:
         waiting = endpoint.waiting
         waiting.append(item)
         self.size += 1
-        if not endpoint.listed or (waiting.__class__ is not Fifo and waiting.begins_with(item)):
+        if endpoint.listed is None or (waiting.__class__ is not Fifo and waiting.begins_with(item)):
             self.enlist(endpoint)
 
     def put_back(self, item: Any, endpoint: Endpoint) -> None:
@@ -103,12 +104,14 @@ class Queue:
 
     def enlist(self, endpoint: Endpoint) -> None:
         """Put the endpoint into the order, by the key of its first request."""
-        heappush(self.order, (endpoint.waiting.key(), endpoint.number, endpoint))
-        endpoint.listed += 1
+        key = endpoint.waiting.key()
+        if endpoint.listed != key:
+            endpoint.listed = key
+            heappush(self.order, (key, endpoint.number, endpoint))
 
     def set_aside(self, endpoint: Endpoint) -> None:
         """Take the first endpoint out of the order, although it has work; ``enlist`` brings it back."""
-        endpoint.listed -= 1
+        endpoint.listed = None
         heappop(self.order)
 
     def take(self, endpoint: Endpoint) -> Any:
@@ -121,17 +124,15 @@ class Queue:
         order = self.order
         while order:
             key, number, endpoint = order[0]
-            if not endpoint.waiting:
-                endpoint.listed -= 1
+            if key != endpoint.listed:
                 heappop(order)
-                continue
-            true_key = endpoint.waiting.key()
-            if true_key == key:
+            elif not endpoint.waiting:
+                endpoint.listed = None
+                heappop(order)
+            elif key == (true_key := endpoint.waiting.key()):
                 return endpoint
-            if endpoint.listed > 1:
-                endpoint.listed -= 1
-                heappop(order)
             else:
+                endpoint.listed = true_key
                 heapreplace(order, (true_key, number, endpoint))
         return None
 
@@ -154,7 +155,7 @@ def rearrange(queue: Queue, endpoints: Endpoints, qrandom: bool) -> None:
         while endpoint.waiting:
             queued.append((queue.take(endpoint), endpoint))
         endpoint.waiting = make()
-        endpoint.listed = 0
+        endpoint.listed = None
     queue.order.clear()
     for item, endpoint in sorted(queued, key=lambda pair: pair[0].req_id):
         queue.put(item, endpoint)
