@@ -59,9 +59,14 @@ def server(stage: Stage, port: int = 0, wanted: Callable[[], bool] = lambda: Tru
     """
     with _held_port(port) as holder:
         number = holder.getsockname()[1]
-        command = [sys.executable, "-m", "aquests.demo", str(number), stage.http]
+        # The child finds what we have found, and nothing that just lies in the working directory.
+        command = [sys.executable, "-P", "-m", "aquests.demo", str(number), stage.http]
         child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, close_fds=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
         )
         with child:  # closes its pipes and waits for it
             try:

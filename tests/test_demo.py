@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -89,6 +90,15 @@ def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(monkeypatch: p
     with pytest.raises(ConnectError, match="did not answer within 0 s"):
         with server(STAGES[0]):
             raise AssertionError("nobody starts so quickly")
+
+
+def test_the_working_directory_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "signal.py").write_text("raise SystemExit('not this one')")
+    (tmp_path / "aquests").mkdir()
+    (tmp_path / "aquests" / "__init__.py").write_text("raise SystemExit('not this one')")
+    monkeypatch.chdir(tmp_path)
+    with server(STAGES[0]) as url:
+        assert accepts(port_of(url))
 
 
 def test_an_error_ends_the_server() -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from aquests.errors import RequestError
 from aquests.lib import console
-from aquests.lib.console import Brake, Output, every, is_terminal, reading, say, writing
+from aquests.lib.console import Brake, Output, directory, every, is_terminal, reading, say, writing
 from aquests.lib.loop import Loop
 from tests.helpers import ROOT
 
