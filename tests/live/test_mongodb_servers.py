@@ -27,12 +27,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def oracle(server: str) -> Iterator[Any]:
-    with pymongo.MongoClient(server, serverSelectionTimeoutMS=5000) as client:
+    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(server, serverSelectionTimeoutMS=5000)
+    with client:
         yield client.shop
 
 
 @pytest.fixture
-def db(server: str, oracle: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
+def db(server: str, oracle: Any) -> Iterator[Any]:
     aquests.configure(4, callback=lambda response: None)
     yield aquests.mongodb(server, "shop", timeout=20)
     script.engine.hang_up()
@@ -145,7 +146,8 @@ def test_pipelined_operations(server: str, db: Any, oracle: Any) -> None:
     fast = aquests.mongodb(server, "shop", pipeline=16)
     requests = [fast.findone("c", {"_id": n % 50}) for n in range(300)]
     assert aquests.fetchall().ok
-    assert [request.response.data["data"][0]["_id"] for request in requests] == [n % 50 for n in range(300)]
+    answers = [request.response for request in requests]
+    assert [answer and answer.data["data"][0]["_id"] for answer in answers] == [n % 50 for n in range(300)]
 
 
 def test_uri(server: str, db: Any, oracle: Any) -> None:
