@@ -156,6 +156,20 @@ def test_a_source_beside_what_is_queued(peer: HttpPeer) -> None:
         assert len(found) == 40
 
 
+def test_a_source_that_changes_the_settings(peer: HttpPeer) -> None:
+    """Also the order of the queue, while the engine is looking at it."""
+
+    def source() -> Iterator[str]:
+        for number in range(60):
+            if number == 1 or number % 10 == 5:
+                rig.configure(qrandom=number % 20 in (1, 5), workers=number // 10 + 1)
+            yield f"{(peer, other)[number % 2].url}{number}"
+
+    with http_peer(echo) as other, Rig(workers=4) as rig:
+        rig.engine.feed(source())
+        assert sorted(bodies(rig.run())) == sorted(b"/%d" % number for number in range(60))
+
+
 def test_a_source_may_not_run_the_engine(peer: HttpPeer, caplog: pytest.LogCaptureFixture) -> None:
     def source() -> Iterator[str]:
         yield f"{peer.url}1"
