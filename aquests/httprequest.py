@@ -6,6 +6,7 @@ Then a request costs about a microsecond; everything else goes through ``split``
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypedDict
@@ -47,7 +48,7 @@ class Options(TypedDict, total=False):
     verify: bool
     ca: Any
     cert: Any
-    unix: str | None
+    unix: str | os.PathLike[str] | None
     allow_redirects: bool
     max_redirects: int
     max_content: int
@@ -76,9 +77,10 @@ class HttpRequest(Request):
     ):
         if _METHOD.fullmatch(method) is None:
             raise RequestError(f"{method!r} is not an HTTP method: letters, digits and !#$%&'*+-.^_`|~ only")
+        kind, method = method.lower(), method.upper()  # methods are case-sensitive (RFC 9110 9.1), people are not
         if method == "CONNECT":
             raise RequestError("CONNECT makes tunnels, not requests: use proxy=…")
-        self._prepare(method, method.lower(), url, data, headers, params, None, options, None)
+        self._prepare(method, kind, url, data, headers, params, None, options, None)
 
     def _prepare(
         self,
@@ -201,6 +203,10 @@ def check(
         if not good or not (value >= 0 if whole else value > 0):
             wanted = "a whole number of at least 0" if whole else "a number of seconds above 0"
             raise RequestError(f"{name} must be {wanted}, not {value!r}")
+    if not isinstance(options.get("verify", True), bool):
+        raise RequestError(f"verify must be True or False, not {options['verify']!r}: a CA is given by ca=…")
+    if "unix" in options:
+        options["unix"] = _socket_path(options["unix"])
     if options.get("h2c", "prior") not in ("prior", "upgrade"):
         raise RequestError(f"h2c must be 'prior' or 'upgrade', not {options['h2c']!r}")
     if options.get("proxy"):
@@ -208,6 +214,13 @@ def check(
 
         parse_proxy(options["proxy"])  # what is wrong with it is said here
     return callback, meta
+
+
+def _socket_path(path: Any) -> str:
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise RequestError(f"unix must be a path of a socket (str or os.PathLike), not {path!r}")
+    return text
 
 
 def _hint(name: str, known: Collection[str]) -> str:

@@ -76,6 +76,8 @@ class Settings:
         self.allow_redirects = allow_redirects
         self.qrandom = qrandom
         self.use_pool = use_pool
+        if not isinstance(verify, bool):
+            raise RequestError(f"verify must be True or False, not {verify!r}: a CA is given by ca=…")
         self.verify = verify
         self.ca = ca
         self.cert = cert
