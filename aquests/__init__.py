@@ -18,7 +18,7 @@ from . import errors
 from .exchange import Response
 from .httprequest import HttpRequest as Request
 from .mongostub import mongodb
-from .redisface import redis
+from .redisstub import redis
 from .report import Report
 from .rpcstubs import jsonrpc, rpc
 from .script import concurrent, configure, countfin, countreq, feed, fetchall, qsize, script, submit, workings

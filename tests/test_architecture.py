@@ -42,7 +42,7 @@ RANKS = {
     "rules": 5,
     "httprequest": 5,
     "script": 7,
-    "redisface": 7,
+    "redisstub": 7,
     "stub": 7,
     "websockets": 7,
     "rpcstubs": 7,

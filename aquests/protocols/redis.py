@@ -439,8 +439,7 @@ class Redis:
     def receive_eof(self) -> Sequence[Exchange]:
         if self._greeting:
             self._die(ConnectError("the server closed the line during the handshake", phase="connect"))
-        where = "before" if self._pending == 0 else "within"
-        return self.abandon(PeerClosed(f"the server closed the line {where} the answer", phase="answer"))
+        return self.abandon(PeerClosed("the server closed the line before the answer was complete", phase="answer"))
 
     def cancel(self, x: Exchange) -> bool:
         """Leave a place that swallows the late answer. False if nobody else waits here, or an element might be lost."""

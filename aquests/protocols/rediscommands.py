@@ -208,6 +208,20 @@ def transaction(commands: Iterable[Any]) -> tuple[Transaction, list[tuple[Words,
     return Transaction(b"".join(pieces), len(spoken_commands)), spoken_commands
 
 
+def arguments(payload: bytes | Transaction) -> tuple[Words, Sequence[Any]]:
+    """What was encoded: the first word, and all that follows. Of a transaction its first command."""
+    from hiredis import Reader
+
+    reader = Reader()
+    if isinstance(payload, Transaction):
+        reader.feed(payload.data)
+        reader.gets()  # MULTI
+    else:
+        reader.feed(payload)
+    first, *rest = reader.gets()
+    return (first.decode("utf-8", "replace"),), rest
+
+
 # What is known of it
 
 

@@ -1,0 +1,675 @@
+"""The Redis wire: the laws of every wire, answers of all kinds, the handshake, what is given up and what is broken."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import hypothesis
+import pytest
+import redis.exceptions as judge
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aquests.errors import AquestsError, Cancelled, ConnectError, PeerClosed, ProtocolError, TooLarge, TransportError
+from aquests.exchange import Exchange
+from aquests.protocols import SCHEMES
+from aquests.protocols.redis import MAX_OWN, MAX_SWALLOWED, OVERHEAD, Redis, Server, refusal
+from aquests.protocols.rediscluster import ASKING, Slots
+from aquests.protocols.rediscommands import encode, transaction
+from tests.conformance import Case, Harness, Turn, check_wire
+from tests.helpers import feedings, random_cuts
+from tests.loopback import exchange
+from tests.resp import OK, Error, Push, Set, resp, said
+
+SECRET = "hunter2-hunter2"
+HELLO = resp({b"server": b"redis", b"version": b"7.0.15", b"proto": 3})
+UNKNOWN = Error("ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `default`, `hunter2-hunter2`, ")
+
+
+def server(host: str = "peer", **options: Any) -> Server:
+    defaults: dict[str, Any] = {"db": 0, "auth": None, "name": None, "protocol": 3, "decode": False}
+    defaults |= {"pipeline": 64, "blocking": False, "cluster": Slots("peer:6379")}
+    return Server(host, defaults | options)
+
+
+def make_exchange(ask: Any) -> Exchange:
+    """``"GET k"``, ``"ASKING GET k"``, or a list of such for a transaction."""
+    asking = ask[0] == "ASKING" if isinstance(ask, list) else ask.startswith("ASKING ")
+    if isinstance(ask, list):
+        payload: Any = transaction([one.split() for one in ask[asking:]])[0]
+    else:
+        payload = encode((), ask.removeprefix("ASKING ").split())
+    x = exchange(payload, method="get", url="redis://peer:6379/0")
+    if asking:
+        x.headers = ASKING
+    return x
+
+
+def wire(greeting: bytes = HELLO, **options: Any) -> Redis:
+    """A wire that is open and greeted."""
+    made = server(**options).make_wire()
+    made.opened()
+    made.receive(greeting)
+    made.outbox.clear()
+    return made
+
+
+def submit(made: Redis, *asks: Any, **attributes: Any) -> list[Exchange]:
+    asked = [make_exchange(ask) for ask in asks]
+    for x in asked:
+        for name, value in attributes.items():
+            setattr(x, name, value)
+        made.submit(x)
+    made.outbox.clear()
+    return asked
+
+
+def told(x: Exchange) -> Any:
+    """The status and the data, or the error as redis-py would raise it."""
+    return (x.head.status, x.data if x.error is None else (type(x.error), str(x.error)))  # type: ignore[union-attr]
+
+
+# The laws
+
+TALK = [
+    Case("one", Turn(["GET k"], resp(b"value")), greeting=HELLO),
+    Case("many", Turn(["GET a", "GET b", "INCR c"], resp(b"a", None, 7)), Turn(["PING"], resp(OK)), greeting=HELLO),
+    Case(
+        "errors among answers",
+        Turn(["A", "B", "C"], resp(1, Error("WRONGTYPE no"), [2, Error("ERR x")])),
+        greeting=HELLO,
+    ),
+    Case(
+        "all types",
+        Turn(["A"] * 7, resp(1.5, True, {b"k": [1, {b"a": None}]}, Set((1, 2)), [], {}, b"")),
+        greeting=HELLO,
+    ),
+    Case(
+        "pushed", Turn(["A", "B"], resp(Push((b"invalidate", [b"k"])), 1, Push(()), 2, Push((b"x",)))), greeting=HELLO
+    ),
+    Case("larger than a read", Turn(["A", "B"], resp(b"x" * 9000, [b"y" * 30] * 40)), greeting=HELLO),
+    Case(
+        "transaction",
+        Turn(["GET a", ["SET k v", "INCR k"], "GET b"], resp(1, OK, Error("x"), b"QUEUED", [OK, Error("ERR no")], 2)),
+        greeting=HELLO,
+    ),
+    Case(
+        "transaction refused",
+        Turn([["SET k", "GET k"], "GET b"], resp(OK, Error("ERR args"), b"QUEUED", Error("EXECABORT no"), 2)),
+        greeting=HELLO,
+    ),
+    Case(
+        "asking",
+        Turn(["ASKING GET k", ["ASKING", "GET k"], "GET a"], resp(OK, 1, OK, OK, b"QUEUED", [2], 3)),
+        greeting=HELLO,
+    ),
+    Case("cut off", Turn(["GET a", "GET b"], resp(b"a") + b"$10\r\nhalf"), greeting=HELLO, eof=True),
+    Case("not asked for", Turn(["GET a"], resp(b"a", b"b")), greeting=HELLO),
+    Case("not Redis", Turn(["GET a"], b"HTTP/1.1 400 Bad Request\r\n\r\n"), greeting=HELLO),
+    Case("refused", greeting=resp(Error("ERR max number of clients reached"))),
+]
+MOVED = Case(
+    "moved",
+    Turn(["GET a", "GET b", "GET c"], resp(Error("MOVED 1 b:7"), Error("MOVED 2 b:7"), 3, [[0, 99, [b"b", 7, b"id"]]])),
+    Turn(["GET a", "GET b"], resp(Error("MOVED 1 c:7"), 2)),
+    greeting=HELLO,
+)
+
+
+@pytest.mark.parametrize("case", [*TALK, MOVED], ids=str)
+def test_laws(case: Case):
+    check_wire(lambda: server().make_wire(), make_exchange, [case])
+
+
+@pytest.mark.parametrize("case", TALK[:5], ids=str)
+def test_laws_of_resp2(case: Case):
+    case = Case(case.name, *case.turns, greeting=resp(OK, OK, OK))
+    options = {"protocol": 2, "auth": ("", SECRET), "db": 3, "name": "me"}
+    check_wire(lambda: server(**options).make_wire(), make_exchange, [case])
+
+
+@pytest.mark.parametrize("greeting", [resp(UNKNOWN, Error("NOAUTH wait"), OK, OK)], ids=["HELLO unknown"])
+def test_laws_of_an_old_server(greeting: bytes):
+    case = Case("old", Turn(["GET a"], resp(b"a")), greeting=greeting)
+    check_wire(lambda: server(auth=("", SECRET), db=3).make_wire(), make_exchange, [case])
+
+
+def test_laws_of_a_line_for_commands_that_block():
+    case = Case("blocking", Turn(["BLPOP q 1"], resp([b"q", b"1"])), Turn(["BLPOP q 1"], b"*-1\r\n"), greeting=HELLO)
+    check_wire(lambda: server(blocking=True).make_wire(), make_exchange, [case])
+
+
+# The handshake
+
+
+@pytest.mark.parametrize(
+    ("options", "sent"),
+    [
+        ({}, [[b"HELLO", b"3"]]),
+        ({"db": 5}, [[b"HELLO", b"3"], [b"SELECT", b"5"]]),
+        ({"name": "me"}, [[b"HELLO", b"3", b"SETNAME", b"me"]]),
+        ({"auth": ("", "pw")}, [[b"HELLO", b"3", b"AUTH", b"default", b"pw"]]),
+        ({"auth": ("u", "pä"), "name": "me"}, [[b"HELLO", b"3", b"AUTH", b"u", "pä".encode(), b"SETNAME", b"me"]]),
+        ({"protocol": 2}, [[b"PING"]]),
+        ({"protocol": 2, "db": 1}, [[b"SELECT", b"1"], [b"PING"]]),
+        ({"protocol": 2, "auth": ("", "pw"), "name": "me"}, [[b"AUTH", b"pw"], [b"CLIENT", b"SETNAME", b"me"]]),
+        ({"protocol": 2, "auth": ("default", "pw")}, [[b"AUTH", b"pw"]]),
+        ({"protocol": 2, "auth": ("u", "pw")}, [[b"AUTH", b"u", b"pw"]]),
+    ],
+)
+def test_greeting(options: dict[str, Any], sent: list[list[bytes]]):
+    made = server(**options).make_wire()
+    assert made.room == 0 and not made.outbox
+    made.opened()
+    assert said(b"".join(made.outbox)) == sent
+    assert made.room == 0
+    for number, reply in enumerate(sent, 1):
+        assert made.receive(HELLO if reply[0] == b"HELLO" else resp(OK)) == []
+        assert made.room == (64 if number == len(sent) else 0)
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        UNKNOWN,
+        Error("ERR unknown command 'HELLO'"),
+        Error("NOPROTO unsupported protocol version"),
+        Error("NOAUTH Authentication required."),
+    ],
+)
+def test_old_server(refused: Error):
+    place = server(auth=("default", SECRET), db=2, name="me")
+    made = place.make_wire()
+    made.opened()
+    made.outbox.clear()
+    made.receive(resp(refused))
+    assert said(b"".join(made.outbox)) == [
+        [b"AUTH", SECRET.encode()],
+        [b"CLIENT", b"SETNAME", b"me"],
+        [b"SELECT", b"2"],
+    ]
+    made.receive(resp(Error("NOAUTH Authentication required.")))  # the SELECT that went with HELLO
+    made.receive(resp(OK, Error("ERR unknown subcommand")))  # the name is a comfort
+    assert made.error is None and made.room == 0
+    made.receive(resp(OK))
+    assert made.room == 64
+    (x,) = submit(made, "GET a")
+    assert made.receive(b"$-1\r\n") == [x]
+    assert x.head is not None and (x.head.lane, x.head.version) == ("REDIS", "2")
+    other = place.make_wire()  # the next line knows
+    other.opened()
+    assert said(b"".join(other.outbox))[0] == [b"AUTH", SECRET.encode()]
+
+
+@pytest.mark.parametrize(
+    ("options", "replies", "words"),
+    [
+        (
+            {"auth": ("", SECRET)},
+            [Error("WRONGPASS invalid username-password pair or user is disabled.")],
+            "refused the pass",
+        ),
+        (
+            {},
+            [Error("NOAUTH HELLO must be called with the client already authenticated")],
+            "wants a password: give auth=",
+        ),
+        ({}, [Error("DENIED Redis is running in protected mode because")], "protected mode"),
+        ({}, [Error("ERR max number of clients reached")], "as many clients as it takes"),
+        ({"auth": ("", SECRET)}, [Error(f"OOPS {SECRET}")], r"refused HELLO \(OOPS\)"),
+        ({"auth": ("", SECRET)}, [Error(SECRET)], r"refused HELLO \(an unknown error\)"),
+        ({"db": 99}, [{}, Error("ERR DB index is out of range")], "refused database 99: DB index is out of range"),
+        ({"protocol": 2}, [Error("NOAUTH Authentication required.")], "wants a password: give auth="),
+        ({"protocol": 2, "auth": ("", SECRET)}, [Error("ERR invalid password")], "refused the password"),
+        ({"protocol": 2, "auth": ("", SECRET)}, [Error("ERR Client sent AUTH, but no password is set")], "has none"),
+        (
+            {"protocol": 2, "auth": ("", SECRET)},
+            [Error("ERR AUTH <password> called without any password configured")],
+            "none",
+        ),
+        (
+            {"protocol": 2, "auth": ("u", SECRET)},
+            [Error("ERR wrong number of arguments for 'auth' command")],
+            "too old to know users",
+        ),
+        ({"protocol": 2, "name": "me", "db": 1}, [Error("NOAUTH Authentication required.")], "wants a password"),
+        ({"protocol": 2, "auth": ("", SECRET)}, [Error(f"ERR what is AUTH {SECRET}")], "refused the password"),
+        ({"auth": ("", SECRET)}, [UNKNOWN, Error("WRONGPASS")], "refused the password"),
+    ],
+)
+def test_refused(options: dict[str, Any], replies: list[Any], words: str):
+    made = server(**options).make_wire()
+    made.opened()
+    assert made.receive(resp(*replies)) == []
+    with pytest.raises(ConnectError, match=words) as caught:
+        raise made.error or AssertionError
+    assert caught.value.code == 714
+    assert SECRET not in repr(caught.value) + str(caught.value)
+    assert caught.value.crowded == ("max number" in repr(replies))
+    assert (made.room, made.outbox, made.reusable) == (0, [], False)
+
+
+@pytest.mark.parametrize("data", [b"", HELLO[:20]])
+def test_closed_in_the_handshake(data: bytes):
+    made = server().make_wire()
+    made.opened()
+    made.receive(data)
+    assert made.receive_eof() == []
+    assert isinstance(made.error, ConnectError)
+
+
+def test_a_handshake_without_end():
+    made = server().make_wire()
+    made.opened()
+    made.receive(b"$%d\r\n" % (MAX_OWN * 2))
+    chunk = b"x" * (MAX_OWN // 8)
+    for _ in range(9):
+        if made.error is None:
+            made.receive(chunk)
+    assert isinstance(made.error, ProtocolError)
+
+
+# Answers
+
+
+@pytest.mark.parametrize(
+    ("said_", "data"),
+    [
+        (b"+OK\r\n", b"OK"),
+        (b":-5\r\n", -5),
+        (b"$0\r\n\r\n", b""),
+        (b"$-1\r\n", None),
+        (b"*-1\r\n", None),
+        (b"_\r\n", None),
+        (b"*0\r\n", []),
+        (b"*3\r\n:1\r\n*1\r\n$1\r\n\xff\r\n*-1\r\n", [1, [b"\xff"], None]),
+        (b"#t\r\n", True),
+        (b",3.25\r\n", 3.25),
+        (b",inf\r\n", float("inf")),
+        (b"(3492890328409238509324850943850943825024385\r\n", b"3492890328409238509324850943850943825024385"),
+        (b"=15\r\ntxt:Some string\r\n", b"Some string"),
+        (b"%2\r\n+a\r\n:1\r\n:2\r\n%0\r\n", {b"a": 1, 2: {}}),
+        (b"~2\r\n+a\r\n+b\r\n", [b"a", b"b"]),
+    ],
+)
+def test_answer(said_: bytes, data: Any):
+    for pieces in feedings(said_):
+        made = wire()
+        (x,) = submit(made, "GET k")
+        for piece in pieces[:-1]:
+            assert made.receive(piece) == []
+        assert made.receive(pieces[-1]) == [x]
+        assert (x.data, type(x.data), x.error, made.room) == (data, type(data), None, 64)
+        assert x.head is not None and (x.head.status, x.head.reason, x.head.lane, x.head.version) == (
+            200,
+            "OK",
+            "REDIS",
+            "3",
+        )
+
+
+@pytest.mark.parametrize(
+    ("said_", "data"),
+    [
+        (resp("käse"), "käse"),
+        (resp([b"a", {b"b": b"c"}]), ["a", {"b": "c"}]),
+        (resp(b"\xff\xfe"), "\udcff\udcfe"),
+        (resp(1, b"x")[:4], 1),
+    ],
+)
+def test_decoded(said_: bytes, data: Any):
+    made = wire(decode=True)
+    (x,) = submit(made, "GET k")
+    assert made.receive(said_) == [x]
+    assert x.data == data
+    if data == "\udcff\udcfe":
+        assert encode(("SET", "k"), (data,)) == encode(("SET", "k"), (b"\xff\xfe",))
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "words"),
+    [
+        ("ERR unknown command 'X'", judge.ResponseError, "unknown command 'X'"),
+        ("WRONGTYPE Operation against a key", judge.ResponseError, "WRONGTYPE Operation against a key"),
+        ("NOPERM no permissions", judge.NoPermissionError, "no permissions"),
+        ("READONLY You can't write", judge.ReadOnlyError, "You can't write"),
+        ("NOSCRIPT No matching script", judge.NoScriptError, "No matching script"),
+        ("OOM command not allowed", judge.OutOfMemoryError, "command not allowed"),
+        ("LOADING wait", judge.BusyLoadingError, "wait"),
+        ("MOVED nonsense", judge.ResponseError, "MOVED nonsense"),
+        ("ASK 1 host:port", judge.ResponseError, "ASK 1 host:port"),
+        ("CROSSSLOT Keys in request", judge.ClusterCrossSlotError, "Keys in request"),
+        ("", judge.ResponseError, ""),
+    ],
+)
+def test_error_answer(text: str, kind: type[Exception], words: str):
+    made = wire()
+    one, two = submit(made, "GET k", "GET l")
+    assert made.receive(resp(Error(text), 2)) == [one, two]
+    assert (type(one.error), str(one.error)) == (kind, words)
+    assert one.error.code == text.split(" ")[0]
+    assert one.head is not None and (one.head.status, one.head.reason, one.data) == (500, "Database Error", None)
+    assert two.data == 2 and made.error is None
+
+
+def test_errors_are_those_of_redis_py():
+    assert type(refusal("TRYAGAIN x")) is judge.TryAgainError
+
+
+def test_progress_and_first_byte():
+    made = wire()
+    one, two = submit(made, "GET k", "GET l")
+    assert made.receive(resp(b"one") + b"$10\r\nabc") == [one]
+    assert made.begun == [two] and two.progress > 0 and one.progress == 0
+    made.begun.clear()
+    before = two.progress
+    made.receive(b"de")
+    assert two.progress == before + 2 and made.begun == []
+    assert made.receive(b"fghij\r\n") == [two]
+
+
+def test_room_is_the_pipeline():
+    made = wire(pipeline=3)
+    asked = submit(made, "A", "B", "C")
+    assert made.room == 0 and list(made.inflight) == asked
+    made.receive(resp(1))
+    assert made.room == 1
+    made.receive(resp(1, 2))
+    assert made.room == 3 and not made.inflight
+
+
+# Transactions
+
+
+@pytest.mark.parametrize("asking", [[], ["ASKING"]], ids=["", "asking"])
+@pytest.mark.parametrize(
+    ("replies", "expected"),
+    [
+        ([OK, b"QUEUED", b"QUEUED", [OK, 2]], (200, [b"OK", 2])),
+        ([OK, b"QUEUED", b"QUEUED", None], (200, None)),
+        (
+            [OK, b"QUEUED", Error("ERR unknown"), Error("EXECABORT Transaction discarded")],
+            (500, (judge.ExecAbortError, "Transaction discarded")),
+        ),
+        (
+            [Error("NOPERM multi"), Error("NOPERM set"), Error("NOPERM get"), Error("ERR EXEC without MULTI")],
+            (500, (judge.NoPermissionError, "multi")),
+        ),
+        (
+            [Error("LOADING multi"), OK, b"v", Error("ERR EXEC without MULTI")],
+            (500, (judge.ResponseError, "MULTI was refused, and the commands ran one by one: multi")),
+        ),
+    ],
+)
+def test_transaction(asking: list[str], replies: list[Any], expected: Any):
+    made = wire()
+    before, x, after = submit(made, "GET a", [*asking, "SET k v", "GET k"], "GET b")
+    finished = made.receive(resp(1, *([OK] if asking else []), *replies, 2))
+    assert finished == [before, x, after] and (before.data, after.data) == (1, 2)
+    assert told(x) == expected and made.room == 64
+    if isinstance(x.error, judge.ExecAbortError):
+        assert str(x.error.__cause__) == "unknown"
+    if type(x.error) is judge.ResponseError:
+        assert x.data == [b"OK", b"v"]  # it has run, so it must not look like "not now"
+
+
+def test_transaction_on_the_wire():
+    made = wire()
+    made.submit(make_exchange(["SET k v", "INCR n"]))
+    sent = [[b"MULTI"], [b"SET", b"k", b"v"], [b"INCR", b"n"], [b"EXEC"]]
+    assert said(b"".join(made.outbox)) == sent
+    made.outbox.clear()
+    made.submit(make_exchange(["ASKING", "SET k v", "INCR n"]))
+    made.submit(make_exchange("ASKING GET k"))
+    assert said(b"".join(made.outbox)) == [[b"ASKING"], *sent, [b"ASKING"], [b"GET", b"k"]]
+
+
+# Given up
+
+
+def test_a_late_answer_is_swallowed():
+    made = wire(pipeline=4)
+    one, two, three = submit(made, "A", ["B 1", "B 2"], "C")
+    assert made.cancel(one) and made.cancel(two)
+    assert list(made.inflight) == [three] and made.room == 1  # the places are taken until the answers come
+    assert made.receive(resp(b"late")) == [] and made.room == 2
+    assert made.receive(resp(OK, b"QUEUED", b"QUEUED", [1, 2])) == [] and made.room == 3
+    assert made.receive(resp(b"three")) == [three] and made.room == 4
+    assert three.data == b"three" and one.data is None
+
+
+def test_a_late_error_is_swallowed_too():
+    made = wire()
+    one, two = submit(made, "A", "B")
+    assert made.cancel(one)
+    assert made.receive(resp(Error("ERR late"), 2)) == [two]
+
+
+def test_nobody_left_who_waits():
+    made = wire()
+    one, two = submit(made, "A", "B")
+    assert made.cancel(one)
+    assert not made.cancel(two)
+    assert list(made.inflight) == [two]
+
+
+def test_too_many_places_that_wait():
+    made = wire()
+    asked = submit(made, *["A"] * (MAX_SWALLOWED + 2))
+    assert all(made.cancel(x) for x in asked[:MAX_SWALLOWED])
+    assert not made.cancel(asked[MAX_SWALLOWED])
+    made.receive(resp(1))
+    assert made.cancel(asked[MAX_SWALLOWED])
+
+
+def test_an_element_is_not_swallowed():
+    made = wire(blocking=True)
+    (x,) = submit(made, "BLPOP q 0")
+    assert made.room == 0 and not made.cancel(x)
+
+
+def test_abandoned():
+    slots = Slots("peer:6379")
+    made = wire(cluster=slots)
+    one, two, three, four = submit(made, "A", "B", ["C 1"], "D")
+    made.receive(resp(Error("MOVED 1 other:7")))
+    assert said(b"".join(made.outbox)) == [[b"CLUSTER", b"SLOTS"]] and slots.asking
+    made.cancel(two)
+    cause = OSError("gone")
+    error = PeerClosed("gone", endpoint="peer:6379")
+    error.__cause__ = cause
+    assert made.abandon(error) == [three, four]
+    assert three.error is error and four.error is not error
+    assert (type(four.error), str(four.error), four.error.__cause__) == (PeerClosed, "gone, peer:6379", cause)
+    assert (made.room, made.outbox, list(made.inflight), slots.asking) == (0, [], [], False)
+    assert made.abandon(error) == [] and one.error is not error
+
+
+@pytest.mark.parametrize("kind", [Cancelled, ProtocolError, TransportError, PeerClosed])
+def test_errors_are_each_ones_own(kind: type[AquestsError]):
+    made = wire()
+    asked = submit(made, "A", "B")
+    made.abandon(kind("words", phase="answer"))
+    assert asked[0].error is not asked[1].error
+    assert {(type(x.error), x.error.message, x.error.phase) for x in asked} == {(kind, "words", "answer")}
+
+
+@pytest.mark.parametrize("data", [b"", b"$5\r\nab"])
+def test_end_of_stream(data: bytes):
+    made = wire()
+    asked = submit(made, "A", "B")
+    made.receive(data)
+    assert made.receive_eof() == asked
+    assert str(asked[0].error) == "the server closed the line before the answer was complete"
+    assert asked[0].error.code == 700
+
+
+# Broken
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"\r\n",
+        b":abc\r\n",
+        b"$abc\r\n",
+        b"*99999999999\r\n",
+        b"*4294967295\r\n",  # more than the machine has
+        b"!5\r\nERR x\r\n",
+        b"%1\r\n*0\r\n:1\r\n",  # a list as a key
+        b"*1\r\n" * 100_000,
+        b"#x\r\n",
+        b"=3\r\nabc\r\n",
+    ],
+)
+def test_not_redis(data: bytes):
+    made = wire()
+    one, two = submit(made, "A", "B")
+    assert made.receive(resp(1) + data) == [one]
+    assert one.data == 1 and one.error is None
+    with pytest.raises(ProtocolError) as caught:
+        raise made.error or AssertionError
+    assert caught.value.first == (resp(1) + data)[:64]
+    assert made.room == 0 and list(made.inflight) == [two]
+
+
+def test_an_answer_to_nobody():
+    made = wire()
+    assert made.receive(resp(b"surprise")) == []
+    assert isinstance(made.error, ProtocolError) and "nobody asked" in str(made.error)
+
+
+@pytest.mark.parametrize("size", [100, 101, 200, 100_000])
+def test_too_large_by_whatever_cutting(size: int):
+    for pieces in ([resp(b"x" * size)], [bytes([byte]) for byte in resp(b"x" * min(size, 300))]):
+        made = wire()
+        one, two = submit(made, "A", "B", max_content=100)
+        finished: list[Exchange] = []
+        for piece in pieces:
+            if made.error is None:
+                finished += made.receive(piece)
+        assert finished == [one]
+        if size == 100:
+            assert one.data == b"x" * 100 and made.error is None
+            continue
+        assert isinstance(one.error, TooLarge) and one.head is None
+        assert type(made.error) is TransportError  # what the others on the line are told
+        assert list(made.inflight) == [two] and made.room == 0
+
+
+def test_a_list_without_end_is_too_large():
+    made = wire()
+    (x,) = submit(made, "A", max_content=1000)
+    assert made.receive(b"*1000000\r\n") == []
+    finished: list[Exchange] = []
+    while made.error is None:
+        finished += made.receive(b":1\r\n" * 10)
+    assert finished == [x] and isinstance(x.error, TooLarge)
+
+
+def test_what_is_swallowed_may_be_too_large_as_well():
+    made = wire()
+    one, two = submit(made, "A", "B", max_content=1000)
+    made.cancel(one)
+    made.receive(b"$5000\r\n")
+    assert made.receive(b"x" * (1000 + OVERHEAD)) == []
+    assert type(made.error) is TransportError and list(made.inflight) == [two]
+
+
+# The cluster, as far as the wire has a part in it
+
+
+def test_the_table_is_asked_for_once():
+    slots = Slots("peer:6379")
+    made = wire(cluster=slots)
+    submit(made, "GET a", "GET b", "GET c")
+    made.receive(resp(Error("MOVED 1 b:7"), Error("MOVED 1 b:7")))
+    assert said(b"".join(made.outbox)) == [[b"CLUSTER", b"SLOTS"]]
+    assert made.room == 63
+    made.outbox.clear()
+    assert len(made.receive(resp(3, [[0, 16383, [b"", 7001, b"id", []]]]))) == 1
+    assert (made.room, slots.asking, slots.node(b"any")) == (64, False, ("peer", 7001))
+    submit(made, "GET a")
+    made.receive(resp(Error("MOVED 1 b:7")))
+    assert made.outbox == []
+
+
+def test_the_table_is_refused():
+    slots = Slots("peer:6379")
+    made = wire(cluster=slots)
+    submit(made, "GET a", "GET b")
+    made.receive(resp(Error("MOVED 1 b:7"), 2, Error("NOPERM no")))
+    made.outbox.clear()
+    assert made.error is None and not slots.known
+    submit(made, "GET a")
+    made.receive(resp(Error("MOVED 1 b:7")))
+    assert made.outbox == []
+
+
+def test_a_transaction_that_is_elsewhere():
+    slots = Slots("peer:6379")
+    made = wire(cluster=slots)
+    (x,) = submit(made, ["GET a"])
+    made.receive(resp(OK, Error("MOVED 15495 b:7"), Error("EXECABORT no")))
+    assert isinstance(x.error.__cause__, judge.MovedError) and slots.asking
+
+
+# By chance
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.binary(max_size=40) | st.floats(allow_nan=False)
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.binary(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.lists(VALUES, min_size=1, max_size=20), st.integers())
+def test_every_question_gets_its_own_answer(values: list[Any], seed: int):
+    made = wire()
+    asked = submit(made, *["GET k"] * len(values))
+    finished: list[Exchange] = []
+    for piece in random_cuts(resp(*values), random.Random(seed)):
+        finished += made.receive(piece)
+    assert finished == asked
+    assert [x.data for x in asked] == values
+    assert [type(x.data) for x in asked] == [type(value) for value in values]
+    assert made.room == 64 and made.error is None
+
+
+@hypothesis.settings(max_examples=300)
+@given(
+    st.lists(
+        st.binary(max_size=60) | st.sampled_from([b"*2\r\n", b"%1\r\n", b"$3\r\nabc\r\n", b"-x\r\n", b">1\r\n"]),
+        max_size=12,
+    )
+)
+def test_any_bytes(pieces: list[bytes]):
+    harness = Harness(server().make_wire())
+    harness.open()
+    harness.feed([HELLO])
+    for ask in ("GET a", ["GET b", "GET c"], "ASKING GET d"):
+        harness.submit(make_exchange(ask))
+    harness.feed(pieces)
+    harness.abandon(harness.wire.error or Cancelled("over"))
+    assert len(harness.done) == 3
+
+
+# Its place in the house
+
+
+def test_schemes():
+    for name, tls in (("redis", False), ("rediss", True)):
+        spec = SCHEMES[name]
+        assert (spec.port, spec.tls, spec.lane, spec.yields_data, spec.transport) == (
+            6379,
+            tls,
+            "REDIS",
+            True,
+            "stream",
+        )
+        assert spec.load().review and spec.load().lines
