@@ -1,0 +1,91 @@
+"""WebSocket in bytes, for tests: what a server says, and the reading of what a client says."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from websocket import ABNF
+from websocket._abnf import frame_buffer
+
+from aquests.exchange import Exchange, Request
+from aquests.protocols.websocket import WebSocket
+from aquests.protocols.wsframes import BINARY, TEXT, Messages
+from aquests.protocols.wsopening import Opening, accept_for
+from aquests.settings import Settings
+
+KEY = "AAECAwQFBgcICQoLDA0ODw=="
+"""The key of an opening by ``counted``."""
+URL = "ws://example.com/chat?room=1"
+
+
+def counted(size: int) -> bytes:
+    """No luck at all: 0, 1, 2 …"""
+    return bytes(number & 255 for number in range(size))
+
+
+def make_wire(**options: Any) -> WebSocket:
+    """A wire as the scheme makes it; ``options`` are ``subprotocols`` and ``compression``."""
+    place = SimpleNamespace(scheme="ws", host_header="example.com", options=options)
+    return WebSocket(Opening(place), counted)
+
+
+def make_exchange(
+    message: Any = "hello", replies: int = 1, *, max_content: int | None = None, headers: Any = (), url: str = URL
+) -> Exchange:
+    several = message if isinstance(message, list) else [] if message is None else [message]
+    items = [one if isinstance(one, tuple) else (TEXT, one.encode()) for one in several]
+    request = Request("GET", url, Messages(items, replies), headers)
+    settings = Settings() if max_content is None else Settings(max_content=max_content)
+    return Exchange(request, 0.0, settings)
+
+
+def frame(opcode: int, data: bytes = b"", *, fin: bool = True, rsv: int = 0, masked: bool = False) -> bytes:
+    """A server's frame."""
+    size = len(data)
+    short = size if size < 126 else 126 if size < 65536 else 127
+    head = bytes(((0x80 if fin else 0) | rsv << 4 | opcode, short | (0x80 if masked else 0)))
+    return head + (b"" if size < 126 else size.to_bytes(2 if size < 65536 else 8, "big")) + data
+
+
+def text(words: str) -> bytes:
+    return frame(TEXT, words.encode())
+
+
+def binary(data: bytes) -> bytes:
+    return frame(BINARY, data)
+
+
+def answer(*headers: str, key: str = KEY) -> bytes:
+    """A good 101."""
+    lines = [
+        "HTTP/1.1 101 Switching Protocols",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Accept: {accept_for(key)}",
+        *headers,
+        "",
+        "",
+    ]
+    return "\r\n".join(lines).encode()
+
+
+def frames(sent: bytes) -> list[ABNF]:
+    """What a client sent behind its opening, read by ``websocket-client``; every frame must be masked."""
+    rest = bytearray(sent)
+
+    def recv(size: int) -> bytes:
+        taken = bytes(rest[:size])
+        del rest[:size]
+        return taken
+
+    found = []
+    while rest:
+        assert rest[1] & 0x80, "a frame without a mask"
+        found.append(frame_buffer(recv, skip_utf8_validation=False).recv_frame())
+    return found
+
+
+def said(sent: bytes) -> list[tuple[int, int, bytes]]:
+    """Opcode, FIN and payload of each frame."""
+    return [(found.opcode, found.fin, bytes(found.data)) for found in frames(sent)]  # type: ignore[arg-type]
