@@ -147,7 +147,7 @@ class Trail:
         trail = Trail()
         trail.history = self.history[:]
         trail.visited = self.visited[:]
-        trail.attempted, trail.rounds = self.attempted, self.rounds
+        trail.attempted, trail.rounds, trail.refusals = self.attempted, self.rounds, self.refusals
         trail.fresh, trail.stranger = self.fresh, self.stranger
         return trail
 

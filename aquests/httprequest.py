@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Mapping
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from .errors import RequestError
@@ -138,7 +139,8 @@ class HttpRequest(Request):
         return place
 
     def place(self, endpoints: Endpoints) -> None:
-        """Set the endpoint, if it is not set yet: for requests made before they are queued."""
+        """Set the endpoint, if it is not set yet: for requests made before they are queued. That is now."""
+        self.queued_at = monotonic()
         if self.endpoint is None:
             self.endpoint = endpoints.find(split(self.url), self.options)
 
