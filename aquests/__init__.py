@@ -16,6 +16,7 @@ from typing import Any
 
 from . import errors
 from .exchange import Response
+from .grpcstub import grpc, grpc_channel
 from .httprequest import HttpRequest as Request
 from .mongostub import mongodb
 from .redisstub import redis
@@ -97,6 +98,8 @@ __all__ = [
     "getjson",
     "getnvp",
     "getxml",
+    "grpc",
+    "grpc_channel",
     "head",
     "headform",
     "headjson",

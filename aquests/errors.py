@@ -138,9 +138,16 @@ class ConnectionEnded(AquestsError):
 
 
 class StreamReset(AquestsError):
-    """The peer reset this stream; the others on the line go on (HTTP/2 RST_STREAM)."""
+    """The peer reset this stream; the others on the line go on (HTTP/2 RST_STREAM).
+
+    ``h2_name`` is what the code it gave is called: ``"CANCEL"`` (RFC 9113 7).
+    """
 
     code = 721
+
+    def __init__(self, message: str, *, h2_name: str = "", phase: str = "", endpoint: str = "", after: float = 0.0):
+        super().__init__(message, phase=phase, endpoint=endpoint, after=after)
+        self.h2_name = h2_name
 
 
 class RedirectError(AquestsError):

@@ -420,6 +420,13 @@ class Response:
         return getattr(self._x.error, "close_code", None)
 
     @property
+    def metadata(self) -> Any:
+        """Of a gRPC answer: (initial, trailing), pairs of key and value, bytes under ``…-bin`` keys; else None."""
+        x = self._x
+        view = getattr(x.codec, "metadata", None)
+        return None if view is None or x.head is None else view(x)
+
+    @property
     def encoding(self) -> str:
         """The charset of the content type, else detected, else UTF-8. May be set."""
         try:

@@ -9,81 +9,120 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 import grpc
 
-from .errors import AquestsError, TimedOut
+from .errors import AquestsError, Cancelled, ProtocolError, RequestError, StreamReset, TimedOut, TooLarge
 from .exchange import Request, Response
 from .grpcstub import Place
-from .protocols.grpc import RpcError, metadata_of
+from .protocols.grpc import Metadata, RpcError
 from .script import script
+
+_CODES: Final = (
+    (TimedOut, grpc.StatusCode.DEADLINE_EXCEEDED),
+    (Cancelled, grpc.StatusCode.CANCELLED),
+    (TooLarge, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    ((ProtocolError, RequestError), grpc.StatusCode.INTERNAL),
+)
+"""What a failed line is in gRPC's words; else it is UNAVAILABLE."""
+_RESETS: Final = {
+    "CANCEL": grpc.StatusCode.CANCELLED,
+    "REFUSED_STREAM": grpc.StatusCode.UNAVAILABLE,
+    "ENHANCE_YOUR_CALM": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "INADEQUATE_SECURITY": grpc.StatusCode.PERMISSION_DENIED,
+}
+"""By RST_STREAM ("Errors" in the protocol document); others are INTERNAL."""
 
 
 class Call(grpc.Future, grpc.Call):
-    """One call, queued. ``result()`` runs the engine until it is answered."""
+    """One call, queued. ``result()`` runs the engine until it is answered; iterating gives the replies of a stream."""
 
     def __init__(self) -> None:
         self.request: Request
-        self._done_callbacks: list[Callable[[Any], None]] = []
+        self._done_callbacks: list[Callable[[], Any]] = []
+        self._cancelled = False
+        self._error: Any = None
+        """The error that was told, made once."""
+        self._replies: Iterator[Any] | None = None
 
     # grpc.Future
 
     def result(self, timeout: float | None = None) -> Any:
-        """The reply, or the list of replies. Raises grpc.RpcError, or grpc.FutureTimeoutError."""
+        """The reply, or the list of replies.
+
+        Raises grpc.RpcError, grpc.FutureCancelledError, grpc.FutureTimeoutError; RuntimeError in a callback of the
+        engine, if the call is not answered: use ``add_done_callback`` there.
+        """
         error = self.exception(timeout)
         if error is not None:
             raise error
         return self._wait(timeout).data
 
     def exception(self, timeout: float | None = None) -> Any:
-        return _as_rpc_error(self._wait(timeout))
+        """The grpc.RpcError, or None. Raises as ``result``."""
+        if self._cancelled:
+            raise grpc.FutureCancelledError
+        return self._fault(timeout)
 
     def traceback(self, timeout: float | None = None) -> Any:
         error = self.exception(timeout)
         return None if error is None else error.__traceback__
 
     def done(self) -> bool:
-        return self.request.response is not None
+        return self._cancelled or self.request.response is not None
 
     def running(self) -> bool:
         return not self.done()
 
     def cancel(self) -> bool:
-        """False: what is queued is sent. (gRPC allows a call that cannot be cancelled any more.)"""
-        return False
+        """Give up. What still waits in the queue is not sent; what was sent is answered, to nobody."""
+        if self.done():
+            return False
+        self._cancelled = True
+        self._error = RpcError(grpc.StatusCode.CANCELLED, "cancelled here")
+        self.request.options = {**(self.request.options or {}), "deadline": -1.0}  # its time is over
+        self._call_back()
+        return True
 
     def cancelled(self) -> bool:
-        return False
+        return self._cancelled
 
     def add_done_callback(self, fn: Callable[[Any], None]) -> None:
+        """Call ``fn(self)`` when it is done; at once if it is."""
         if self.done():
             fn(self)
         else:
-            self._done_callbacks.append(fn)
+            self._done_callbacks.append(lambda: fn(self))
 
     def on_response(self, response: Response) -> None:
         """The engine's callback for this call."""
-        self.request.response = response
+        if not self._cancelled:
+            self._call_back()
+
+    def _call_back(self) -> None:
         callbacks, self._done_callbacks = self._done_callbacks, []
         for call in callbacks:
-            call(self)
+            call()
 
     # grpc.Call
 
     def code(self) -> Any:
-        error = _as_rpc_error(self._wait(None))
+        error = self._fault(None)
         return grpc.StatusCode.OK if error is None else error.code()
 
     def details(self) -> str:
-        error = _as_rpc_error(self._wait(None))
+        error = self._fault(None)
         return "" if error is None else error.details()
 
-    def initial_metadata(self) -> Any:
-        return metadata_of(self._wait(None).headers.items())
+    def initial_metadata(self) -> Metadata:
+        return self._metadata()[0]
 
-    def trailing_metadata(self) -> Any:
-        return metadata_of(self._wait(None).trailers.items())
+    def trailing_metadata(self) -> Metadata:
+        return self._metadata()[1]
+
+    def _metadata(self) -> tuple[Metadata, Metadata]:
+        return ((), ()) if self._cancelled else self._wait(None).metadata or ((), ())
 
     # grpc.RpcContext
 
@@ -99,11 +138,29 @@ class Call(grpc.Future, grpc.Call):
     def add_callback(self, callback: Callable[[], None]) -> bool:
         if self.done():
             return False
-        self._done_callbacks.append(lambda _: callback())
+        self._done_callbacks.append(callback)
         return True
 
+    # A stream of replies
+
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.result())
+        return self
+
+    def __next__(self) -> Any:
+        """The next reply. Raises grpc.RpcError behind the last one if the status is not OK."""
+        if self._replies is None:
+            self._replies = iter(() if self._cancelled else self._wait(None).data or ())
+        for reply in self._replies:
+            return reply
+        error = self._fault(None)
+        if error is not None:
+            raise error
+        raise StopIteration
+
+    def _fault(self, timeout: float | None) -> Any:
+        if self._error is None:
+            self._error = _as_rpc_error(self._wait(timeout))
+        return self._error
 
     def _wait(self, timeout: float | None) -> Response:
         engine = script.engine
@@ -112,17 +169,22 @@ class Call(grpc.Future, grpc.Call):
             left = None if until is None else until - monotonic()
             if left is not None and left <= 0:
                 raise grpc.FutureTimeoutError
+            if engine.idle:
+                raise Cancelled("the engine that this call was queued in is gone")
             engine.step(left)
         return self.request.response
 
 
-def _as_rpc_error(response: Response) -> RpcError | None:
+def _as_rpc_error(response: Response) -> Any:
     """What a generated stub's user expects: a broken line is UNAVAILABLE, a timeout DEADLINE_EXCEEDED."""
     error = response.error
     if not isinstance(error, AquestsError):
-        return error  # type: ignore[no-any-return]
-    late = isinstance(error, TimedOut)
-    translated = RpcError(grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.UNAVAILABLE, str(error))
+        return error
+    if isinstance(error, StreamReset):
+        code = _RESETS.get(error.h2_name, grpc.StatusCode.INTERNAL)
+    else:
+        code = next((code for kinds, code in _CODES if isinstance(error, kinds)), grpc.StatusCode.UNAVAILABLE)
+    translated = RpcError(code, str(error))
     translated.__cause__ = error
     return translated
 
@@ -135,10 +197,10 @@ class _Callable(
 ):
     """One method, whichever way it streams: the four interfaces differ in types only."""
 
-    def __init__(self, place: Place, path: str, serialize: Any, deserialize: Any, takes: bool, gives: bool):
-        self._place = place
+    def __init__(self, channel: Channel, path: str, serialize: Any, deserialize: Any, takes: bool, gives: bool):
+        self._channel = channel
         self._path = path
-        self._serialize = serialize or bytes
+        self._serialize = serialize or _raw
         self._deserialize = deserialize or bytes
         self._takes = takes
         self._gives = gives
@@ -152,14 +214,19 @@ class _Callable(
         wait_for_ready: bool | None = None,
         compression: Any = None,
     ) -> Call:
-        """Queue a call. ``credentials`` and ``wait_for_ready`` have no meaning here: lines are made as needed."""
-        payload = self._place.body(request, self._serialize, self._takes)
-        codec = self._place.codec(self._deserialize, self._gives)
+        """Queue a call. ``credentials`` and ``wait_for_ready`` have no meaning here: lines are made as needed.
+
+        Raises ValueError on a channel that is closed, RequestError for what cannot be sent.
+        """
+        if self._channel.closed:
+            raise ValueError("the channel is closed")
+        place = self._channel.place
         call = Call()
-        call.request = self._place.prepare(
-            self._path, payload, codec, timeout=timeout, metadata=metadata, callback=call.on_response
-        )
-        script.engine.submit(call.request)
+        coding = place.coding(compression)
+        prepared = place.prepare(self._path, coding, timeout=timeout, metadata=metadata, callback=call.on_response)
+        prepared.payload = place.body(request, self._serialize, self._takes, coding)
+        prepared.codec = place.codec(self._deserialize, self._gives)
+        call.request = script.engine.submit(prepared)
         return call
 
     def __call__(
@@ -175,14 +242,24 @@ class _Callable(
         return call.result(), call
 
 
+def _raw(message: Any) -> bytes:
+    """Without a serializer messages are bytes."""
+    if not isinstance(message, bytes):
+        raise RequestError(f"a method without a serializer takes bytes, not {type(message).__name__}")
+    return message
+
+
 class Channel(grpc.Channel):
     """See :func:`aquests.grpc_channel`."""
 
     def __init__(self, url: str, options: dict[str, Any]):
-        self._place = Place(url, options)
+        self.place = Place(url, options)
+        self.closed = False
+        if self.place.target != "/":
+            raise RequestError(f"the URL of a channel is http://host:port, without a path like {self.place.target!r}")
 
     def _callable(self, path: str, serialize: Any, deserialize: Any, takes: bool, gives: bool) -> _Callable:
-        return _Callable(self._place, path, serialize, deserialize, takes, gives)
+        return _Callable(self, path, serialize, deserialize, takes, gives)
 
     def unary_unary(
         self, method: str, request_serializer: Any = None, response_deserializer: Any = None, *a: Any, **k: Any
@@ -212,7 +289,8 @@ class Channel(grpc.Channel):
         """Nothing is ever reported after ``subscribe``."""
 
     def close(self) -> None:
-        """Close the lines, unless the engine still has work."""
+        """No more calls. The lines are closed, unless the engine has other work."""
+        self.closed = True
         if script.engine.idle:
             script.engine.hang_up()
 

@@ -7,7 +7,8 @@ is one call on our own engine; whoever needs the answer waits for it, and one an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from copy import copy
 from typing import Any, Final
 
 from google.protobuf import descriptor_pool, message_factory
@@ -38,6 +39,7 @@ class Method:
 
 
 Methods = dict[str, Method]
+Done = Callable[[Methods | AquestsError], None]
 
 
 def methods_in(pool: Any, service: str) -> Methods | None:
@@ -55,28 +57,36 @@ def default_methods(service: str) -> Methods | None:
 
 
 class Reflection:
-    """Asks one server about one service, once. ``wait(done)``: ``done(methods or error)`` when it is known."""
+    """Asks one server about one service, once. ``wait(done)``: ``done(methods or error)`` when it is known.
+
+    What fails is told to those who wait; the next one asks again.
+    """
 
     def __init__(self, service: str, ask: Ask):
         self._service = service
         self._ask = ask
-        self._versions = list(REFLECTIONS)
+        self._versions: list[str] = []
         self._files: dict[str, bytes] = {}
-        self._waiting: list[Callable[[Methods | AquestsError], None]] = []
+        """Serialized descriptions by file name; b"" for one that the server does not give."""
+        self._waiting: list[Done] = []
         self._rounds = 0
         self.methods: Methods | None = None
 
-    def wait(self, done: Callable[[Methods | AquestsError], None]) -> None:
+    def wait(self, done: Done) -> None:
+        """``done`` is called at once if the answer is known, else from a later step of the engine."""
+        if self.methods is not None:
+            done(self.methods)
+            return
         self._waiting.append(done)
         if len(self._waiting) == 1:
             self._rounds = 0
+            self._files.clear()
             self._versions = list(REFLECTIONS)
             self._ask_for([{"file_containing_symbol": self._service}])
 
-    def _ask_for(self, questions: Iterable[dict[str, str]]) -> None:
+    def _ask_for(self, questions: list[dict[str, str]]) -> None:
         from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
-        questions = list(questions)
         messages = [ServerReflectionRequest(**question).SerializeToString() for question in questions]
         path = f"/{self._versions[0]}/ServerReflectionInfo"
         self._rounds += 1
@@ -86,41 +96,41 @@ class Reflection:
         error = response.error
         if isinstance(error, AquestsError):
             self._finish(error)
-        elif error is not None:
+            return
+        if error is not None:
             del self._versions[0]
             if self._versions and error.code().name == "UNIMPLEMENTED":
                 self._ask_for(questions)
             else:
-                self._finish(self._unknown(f"the server offers no reflection ({error.code().name})", error))
-        else:
-            try:
-                self._learn(response.data)
-                missing = self._missing()
-                if missing and self._rounds < MAX_ROUNDS:
-                    self._ask_for({"file_by_filename": name} for name in missing)
-                else:
-                    self._finish(self._build())
-            except (DecodeError, TypeError, ValueError) as fault:
-                self._finish(self._unknown(f"the server's description of it is broken ({fault})", fault))
+                self._finish(self._unknown(f"the server offers no reflection ({error})", error))
+            return
+        try:
+            missing = self._learn(response.data, questions)
+            if missing and self._rounds < MAX_ROUNDS:
+                self._ask_for([{"file_by_filename": name} for name in missing])
+                return
+            found = self._build()
+        except (DecodeError, TypeError, ValueError, KeyError, RecursionError) as fault:
+            found = self._unknown(f"the server's description of it is broken ({fault})", fault)
+        self._finish(found)
 
-    def _learn(self, replies: list[bytes]) -> None:
+    def _learn(self, replies: list[bytes], questions: list[dict[str, str]]) -> list[str]:
+        """Keep the files of the replies; returns the names of those that they import and nobody has asked for."""
         from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionResponse
 
+        wanted: dict[str, None] = {}
         for raw in replies:
             reply = ServerReflectionResponse.FromString(raw)
-            if reply.HasField("error_response"):
-                name = reply.original_request.file_by_filename
-                if not name:
-                    raise ValueError(reply.error_response.error_message or "not found")
-                self._files.setdefault(name, b"")  # a file the server does not give: perhaps we have it
+            if reply.HasField("error_response") and self._rounds == 1:
+                raise ValueError(reply.error_response.error_message or "not found")
             for serialized in reply.file_descriptor_response.file_descriptor_proto:
-                self._files[FileDescriptorProto.FromString(serialized).name] = serialized
-
-    def _missing(self) -> list[str]:
-        wanted = [
-            name for raw in self._files.values() if raw for name in FileDescriptorProto.FromString(raw).dependency
-        ]
-        return [name for name in dict.fromkeys(wanted) if name not in self._files]
+                proto = FileDescriptorProto.FromString(serialized)
+                self._files[proto.name] = serialized
+                wanted |= dict.fromkeys(proto.dependency)
+        for question in questions:
+            if name := question.get("file_by_filename"):
+                self._files.setdefault(name, b"")  # perhaps we have it
+        return [name for name in wanted if name not in self._files]
 
     def _build(self) -> Methods | AquestsError:
         """A pool of its own: what this server says must not touch what the program has imported."""
@@ -131,25 +141,16 @@ class Reflection:
             if name in added:
                 return
             added.add(name)
-            raw = self._files.get(name) or self._own_copy(name)
-            proto = FileDescriptorProto.FromString(raw)
-            for dependency in proto.dependency:
+            serialized = self._files.get(name) or _own_copy(name)
+            for dependency in FileDescriptorProto.FromString(serialized).dependency:
                 add(dependency)
-            pool.Add(proto)
+            pool.AddSerializedFile(serialized)
 
-        for name, raw in self._files.items():
-            if raw:
+        for name, serialized in self._files.items():
+            if serialized:
                 add(name)
         methods = methods_in(pool, self._service)
         return methods if methods is not None else self._unknown("the server does not describe it")
-
-    @staticmethod
-    def _own_copy(name: str) -> bytes:
-        try:
-            serialized: bytes = descriptor_pool.Default().FindFileByName(name).serialized_pb
-        except KeyError as fault:
-            raise ValueError(f"{name} is missing") from fault
-        return serialized
 
     def _unknown(self, why: str, cause: Exception | None = None) -> RequestError:
         text = f"the service {self._service} is not known: {why}; import its generated module, or mend its name"
@@ -160,6 +161,23 @@ class Reflection:
     def _finish(self, found: Methods | AquestsError) -> None:
         if isinstance(found, dict):
             self.methods = found
+            self._files.clear()
         waiting, self._waiting = self._waiting, []
         for done in waiting:
-            done(found)
+            done(found if isinstance(found, dict) else _another(found))
+
+
+def _own_copy(name: str) -> bytes:
+    """A file that the server imports and does not give: the well-known ones are here."""
+    try:
+        serialized: bytes = descriptor_pool.Default().FindFileByName(name).serialized_pb
+    except KeyError as fault:
+        raise ValueError(f"{name} is missing") from fault
+    return serialized
+
+
+def _another(error: AquestsError) -> AquestsError:
+    """Each who waited gets an error of his own: it is told there where and when it came."""
+    another = copy(error)
+    another.__cause__ = error.__cause__
+    return another

@@ -10,111 +10,155 @@ import re
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 from .body import source
+from .endpoint import Endpoint
 from .errors import AquestsError, RequestError
-from .exchange import Request
+from .exchange import Pairs, Request
+from .httprequest import check
 from .script import script
 from .stub import COMMON, Dotted, Stub
 from .url import split
 
 if TYPE_CHECKING:
     from .grpcschema import Method, Methods, Reflection
-    from .protocols.grpc import Call
+    from .protocols.grpc import CallCodec
 
 KNOWN: Final = COMMON | {"metadata", "compression", "max_message", "unix"}
-PER_CALL: Final = frozenset(("timeout", "metadata", "callback", "meta"))
-_SERVICE: Final = re.compile(r"/?([A-Za-z_][\w.]*)/?")
+PER_CALL: Final = frozenset(("timeout", "deadline", "metadata", "compression", "callback", "meta"))
+_SERVICE: Final = re.compile(r"/?([A-Za-z_]\w*(?:\.\w+)*)/?")
+_REFLECTIONS: Final[WeakKeyDictionary[Endpoint, dict[str, Reflection]]] = WeakKeyDictionary()
+"""What servers said about their services, for all stubs of a place alike."""
 
 
 class Place(Stub):
     """A gRPC server and what all calls to it share; raw messages in, raw messages out."""
 
-    __slots__ = ("_base", "_compress", "_max_message", "_metadata", "_timeout", "_url")
+    __slots__ = ("_base", "_coding", "_fixed", "_max_message", "_metadata", "_ready", "_url")
 
     def __init__(self, url: str, options: dict[str, Any]):
-        from .protocols.grpc import MAX_MESSAGE, request_pairs
+        from .protocols.grpc import MAX_MESSAGE, coding_of, request_pairs
 
         self._metadata = _pairs(options.pop("metadata", None))
-        self._compress = _is_gzip(options.pop("compression", None))
-        self._max_message = options.pop("max_message", None) or MAX_MESSAGE
+        self._coding = coding_of(options.pop("compression", None))
+        most = options.pop("max_message", None)
+        if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 0):
+            raise RequestError(f"max_message must be a whole number of bytes, not {most!r}")
+        self._max_message: int = MAX_MESSAGE if most is None else most
         super().__init__(options, KNOWN)
-        self._timeout = options.pop("timeout", None) or options.pop("deadline", None)
-        request_pairs(self._metadata, self._timeout, self._compress)  # what is wrong with it is said here
+        request_pairs(self._metadata, None, self._coding)  # what is wrong with it is said here
         self._url = split(url)
         if self._url.scheme not in ("http", "https", "http+unix", "https+unix"):
             raise RequestError(f"gRPC goes over http:// or https://, not {self._url.scheme}://")
         self._base = self._url.text[: -len(self._url.target)]
+        self._fixed: dict[str, Any] = {**(self._options or {}), "allow_redirects": False}
+        self._ready: dict[tuple[Pairs, float | None, str], Pairs] = {}
 
     @property
     def target(self) -> str:
         """The path of the URL."""
         return self._url.target
 
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where calls go: HTTP/2 and nothing else, whatever the server would rather speak."""
+        place = self._url
+        return self._place(place.scheme, place.host, place.port, self._fixed.get("unix") or place.unix, h2c="prior")
+
+    def coding(self, compression: Any) -> str:
+        """The coding of one call's messages: its own, or that of all."""
+        from .protocols.grpc import coding_of
+
+        return self._coding if compression is None else coding_of(compression)
+
     def prepare(
         self,
         path: str,
-        payload: Any,
-        codec: Call | None,
+        coding: str,
         *,
         timeout: float | None = None,
+        deadline: float | None = None,
         metadata: Any = None,
         callback: Any = None,
         meta: Mapping[str, Any] | None = None,
     ) -> Request:
-        """A request that is not queued yet."""
-        from .protocols.grpc import request_pairs
+        """A request that is not queued yet, and has neither payload nor codec.
 
-        place = self._url
-        distinct = {} if place.scheme.startswith("https") else {"h2c": "prior"}
-        timeout = self._timeout if timeout is None else timeout
-        options = dict(self._options or {})
-        if timeout is not None:
-            if not isinstance(timeout, (int, float)) or not timeout > 0:
-                raise RequestError(f"timeout must be a number of seconds above 0, not {timeout!r}")
-            options["deadline"] = timeout
+        ``timeout`` is gRPC's: seconds for the whole call. Beside ``deadline``, which is then that, it is the
+        longest silence. Without either what ``configure`` says holds.
+        """
+        options = dict(self._fixed)
+        if timeout is not None or deadline is not None:
+            options["timeout"], options["deadline"] = timeout, deadline
+        else:
+            timeout, deadline = options.get("timeout"), options.get("deadline")
+        whole = timeout if deadline is None else deadline
+        if whole is not None:
+            options["deadline"] = whole
+            options["timeout"] = whole if timeout is None else timeout
+        else:
+            whole = script.engine.settings.deadline
+        if script.engine.settings.force_http1:
+            raise RequestError("gRPC needs HTTP/2, and force_http1=True forbids it")
         return Request(
             "POST",
             self._base + path,
-            payload,
-            request_pairs((*self._metadata, *_pairs(metadata)), timeout, self._compress),
+            None,
+            self._headers(_pairs(metadata), whole, coding),
             kind="grpc",
-            endpoint=self._place(place.scheme, place.host, place.port, place.unix, **distinct),
+            endpoint=self.endpoint,
             callback=callback or self._callback,
-            meta={**(self._meta or {}), **(meta or {})},
-            options=options or None,
-            codec=codec,
+            meta={**(self._meta or {}), **meta} if meta else self._meta,
+            options=options,
         )
 
-    def codec(self, deserialize: Any, many: bool) -> Call:
-        from .protocols.grpc import Call
+    def _headers(self, metadata: Pairs, timeout: float | None, coding: str) -> Pairs:
+        """The headers of a call; equal ones are made once."""
+        from .protocols.grpc import request_pairs
 
-        return Call(deserialize, many, self._max_message)
+        key = (metadata, timeout, coding)
+        try:
+            return self._ready[key]
+        except KeyError:
+            headers = request_pairs((*self._metadata, *metadata), timeout, coding)
+        except TypeError:  # a value that cannot be a key can be no header, either
+            return request_pairs((*self._metadata, *metadata), timeout, coding)
+        if len(self._ready) >= 64:
+            self._ready.clear()
+        self._ready[key] = headers
+        return headers
 
-    def body(self, message: Any, serialize: Any, streaming: bool) -> Any:
+    def codec(self, deserialize: Any, many: bool) -> CallCodec:
+        from .protocols.grpc import CallCodec
+
+        return CallCodec(deserialize, many, self._max_message)
+
+    def body(self, message: Any, serialize: Any, streaming: bool, coding: str) -> Any:
         """One framed message, or a streamed body of them. Raises RequestError for what cannot be serialized."""
         from .protocols.grpc import frame
 
-        compress = self._compress
         if not streaming:
-            return frame(serialize(message), compress)
-        if isinstance(message, (str, bytes, Mapping)) or not isinstance(message, Iterable):
+            return frame(serialize(message), coding)
+        single = isinstance(message, (str, bytes, Mapping)) or hasattr(message, "DESCRIPTOR")
+        if single or not isinstance(message, Iterable):
             raise RequestError(f"this method takes a stream: give an iterable of messages, not {_a(message)}")
         if isinstance(message, (list, tuple)):
-            return source([frame(serialize(item), compress) for item in message])  # what is wrong is said here
-        return source(frame(serialize(item), compress) for item in message)
+            return source([frame(serialize(item), coding) for item in message])  # what is wrong is said here
+        return source(frame(serialize(item), coding) for item in message)
 
     def ask_aside(self, path: str, messages: list[bytes], done: Any) -> None:
         """A bidirectional call of our own, with raw messages."""
-        payload = self.body(messages, bytes, True)
-        request = self.prepare(path, payload, self.codec(bytes, True), callback=done)
+        request = self.prepare(path, "identity", callback=done)
+        request.payload = self.body(messages, bytes, True, "identity")
+        request.codec = self.codec(bytes, True)
         script.engine.ask_aside(request)
 
 
 class Grpc:
     """The stub of one service; each attribute is a method of it, which queues a call and returns its request."""
 
-    __slots__ = ("_known", "_place", "_reflection", "_service")
+    __slots__ = ("_known", "_place", "_pools", "_service")
 
     def __init__(self, url: str, **options: Any):
         self._place = Place(url, options)
@@ -123,7 +167,9 @@ class Grpc:
             raise RequestError(f"{url!r} names no service: it ends in /package.Service")
         self._service = match.group(1)
         self._known: Methods | None = None
-        self._reflection: Reflection | None = None
+        """From what the program has imported, or from what the server said."""
+        self._pools: dict[Any, Methods | None] = {}
+        """From the descriptor pools of messages that were sent."""
 
     def __getattr__(self, name: str) -> Dotted:
         if name.startswith("_"):
@@ -136,44 +182,68 @@ class Grpc:
     def _call(self, name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Request:
         if len(args) > 1:
             raise TypeError(f"{name}() takes one message, or one iterable of messages ({len(args)} given)")
-        unknown = options.keys() - PER_CALL
-        if unknown:
-            raise TypeError(f"{name}() got an unexpected keyword argument {sorted(unknown)[0]!r}: {sorted(PER_CALL)}")
-        message, first = _peek(args[0] if args else None)
-        methods = self._methods(first)
-        request = self._place.prepare(f"/{self._service}/{name}", None, None, **options)
+        callback, meta = check(options, PER_CALL)
+        coding = self._place.coding(options.pop("compression", None))
+        message, methods = self._methods(args[0] if args else None)
+        request = self._place.prepare(f"/{self._service}/{name}", coding, callback=callback, meta=meta, **options)
         if methods is not None:
-            self._complete(request, self._method(methods, name), message)
+            self._complete(request, self._method(methods, name), message, coding)
             return script.engine.submit(request)
+        reflection = self._reflection(request.endpoint)
         script.engine.admit(request)
-        self._ask_server().wait(lambda found: self._on_known(request, name, message, found))
+        reflection.wait(lambda found: self._on_known(request, name, message, coding, found))
         return request
 
-    def _methods(self, message: Any) -> Methods | None:
-        """From the message's own pool, from what is imported, or from what the server said before."""
-        from .grpcschema import default_methods, methods_in
+    def _methods(self, message: Any) -> tuple[Any, Methods | None]:
+        """The message, and the methods by its own pool, by what is imported or by what the server said before.
 
-        if self._known is None:
-            descriptor = getattr(message, "DESCRIPTOR", None)
-            if descriptor is not None:
-                self._known = methods_in(descriptor.file.pool, self._service)
-            self._known = self._known or default_methods(self._service)
-        return self._known
+        The first message of an iterator is looked at only if nothing else helps.
+        """
+        from .grpcschema import default_methods
 
-    def _ask_server(self) -> Reflection:
+        sample = message
+        if isinstance(message, (list, tuple)):
+            sample = message[0] if message else None
+        found = self._of_pool(sample)
+        if found is None:
+            self._known = found = self._known or default_methods(self._service)
+        if (
+            found is None
+            and isinstance(message, Iterable)
+            and not isinstance(message, (str, bytes, Mapping, list, tuple))
+        ):
+            rest = iter(message)
+            for first in rest:
+                return chain((first,), rest), self._of_pool(first)
+            message = ()
+        return message, found
+
+    def _of_pool(self, message: Any) -> Methods | None:
+        from .grpcschema import methods_in
+
+        descriptor = getattr(message, "DESCRIPTOR", None)
+        if descriptor is None:
+            return None
+        pool = descriptor.file.pool
+        if pool not in self._pools:
+            self._pools[pool] = methods_in(pool, self._service)
+        return self._pools[pool]
+
+    def _reflection(self, endpoint: Endpoint) -> Reflection:
         from .grpcschema import Reflection
 
-        if self._reflection is None:
-            self._reflection = Reflection(self._service, self._place.ask_aside)
-        return self._reflection
+        known = _REFLECTIONS.setdefault(endpoint, {})
+        if self._service not in known:
+            known[self._service] = Reflection(self._service, self._place.ask_aside)
+        return known[self._service]
 
-    def _on_known(self, request: Request, name: str, message: Any, found: Methods | AquestsError) -> None:
+    def _on_known(self, request: Request, name: str, message: Any, coding: str, found: Methods | AquestsError) -> None:
         engine = script.engine
         try:
             if isinstance(found, AquestsError):
                 raise found
             self._known = found
-            self._complete(request, self._method(found, name), message)
+            self._complete(request, self._method(found, name), message, coding)
         except AquestsError as error:
             engine.refuse(request, error)
         else:
@@ -185,8 +255,9 @@ class Grpc:
             raise RequestError(f"{self._service} has no method {name}; it has {', '.join(sorted(methods))}")
         return method
 
-    def _complete(self, request: Request, method: Method, message: Any) -> None:
-        request.payload = self._place.body(message, lambda item: _serialized(item, method), method.client_streaming)
+    def _complete(self, request: Request, method: Method, message: Any, coding: str) -> None:
+        takes_stream = method.client_streaming
+        request.payload = self._place.body(message, lambda item: _serialized(item, method), takes_stream, coding)
         request.codec = self._place.codec(method.reply.FromString, method.server_streaming)
 
 
@@ -195,12 +266,15 @@ def grpc(url: str, **options: Any) -> Grpc:
 
     ``stub.Method(message)`` queues a call and returns its request: ``message`` is a protobuf message, a dict
     (JSON mapping of protobuf) or, for methods that take a stream, an iterable of these. ``response.data`` is the reply,
-    or the list of replies if the method streams them. Calls take ``timeout`` (seconds; sent as grpc-timeout and
-    enforced here), ``metadata`` (pairs or mapping; bytes under ``…-bin``), ``callback`` and ``meta``.
+    or the list of replies if the method streams them; ``response.metadata`` the initial and the trailing metadata.
+    A status that is not OK is an answer: ``response.error`` is a ``grpc.RpcError`` with ``code()`` and ``details()``.
 
-    Options: the same, for all calls; ``compression="gzip"``, ``max_message`` (bytes of one reply, 4 MiB),
-    ``verify``, ``ca``, ``cert``, ``proxy``. A status that is not OK is an answer: ``response.error`` is a
-    ``grpc.RpcError`` with ``code()`` and ``details()``.
+    Calls take ``timeout`` (seconds for the whole call; sent as grpc-timeout and enforced here; beside ``deadline``,
+    which is then that, the longest silence), ``metadata`` (pairs or a mapping; bytes under ``…-bin``), ``compression``
+    (``"gzip"`` or ``"deflate"``), ``callback`` and ``meta``.
+
+    Options: the same, for all calls; ``max_message`` (bytes of one reply, 4 MiB), ``max_content`` (of all of an
+    answer), ``verify``, ``ca``, ``cert``, ``proxy``, ``unix``.
 
     Raises RequestError for a URL or message that cannot be, TypeError for a misspelt option.
     """
@@ -208,7 +282,7 @@ def grpc(url: str, **options: Any) -> Grpc:
 
 
 def grpc_channel(url: str, **options: Any) -> Any:
-    """A ``grpc.Channel`` for generated stubs over this engine; options as for :func:`grpc`.
+    """A ``grpc.Channel`` for generated stubs over this engine: ``http://host:port``; options as for :func:`grpc`.
 
     ``stub.Method.future(message)`` queues, ``stub.Method(message)`` runs the engine until that one is answered.
     """
@@ -223,43 +297,26 @@ def _serialized(message: Any, method: Method) -> bytes:
     from google.protobuf.message import EncodeError
 
     wanted = method.request.DESCRIPTOR.full_name
+    given = getattr(getattr(message, "DESCRIPTOR", None), "full_name", None)
+    if (given is None and not isinstance(message, Mapping | None)) or given not in (None, wanted):
+        raise RequestError(f"{method.name} takes a {wanted} or a dict, not {_a(message)}")
     try:
-        if message is None:
-            message = method.request()
-        elif isinstance(message, Mapping):
-            message = ParseDict(message, method.request())
-        elif getattr(getattr(message, "DESCRIPTOR", None), "full_name", None) != wanted:
-            raise RequestError(f"{method.name} takes a {wanted} or a dict, not {_a(message)}")
+        if given is None:
+            message = ParseDict(message or {}, method.request())
         data: bytes = message.SerializeToString()
-        return data
-    except (ParseError, EncodeError) as fault:
+    except (ParseError, EncodeError, TypeError, ValueError, AttributeError, RecursionError) as fault:
         raise RequestError(f"this does not fit {wanted}: {fault}") from fault
+    return data
 
 
-def _peek(message: Any) -> tuple[Any, Any]:
-    """The message as given, and the first one if it is a stream (a generator is put together again)."""
-    if hasattr(message, "DESCRIPTOR") or message is None or isinstance(message, (str, bytes, Mapping)):
-        return message, message
-    if isinstance(message, (list, tuple)):
-        return message, message[0] if message else None
-    if not isinstance(message, Iterable):
-        return message, None
-    rest = iter(message)
-    for first in rest:
-        return chain((first,), rest), first
-    return (), None
-
-
-def _pairs(metadata: Any) -> tuple[tuple[str, Any], ...]:
-    return tuple(metadata.items() if isinstance(metadata, Mapping) else metadata or ())
-
-
-def _is_gzip(compression: Any) -> bool:
-    if compression in (None, False, "identity", 0):
-        return False
-    if compression in (True, "gzip") or getattr(compression, "name", "") == "Gzip":
-        return True
-    raise RequestError(f"compression is None or 'gzip', not {compression!r}")
+def _pairs(metadata: Any) -> tuple[tuple[Any, Any], ...]:
+    if metadata is None:
+        return ()
+    items = metadata.items() if isinstance(metadata, Mapping) else metadata
+    pairs = tuple(items) if isinstance(items, Iterable) and not isinstance(items, (str, bytes)) else (None,)
+    if not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
+        raise RequestError("metadata must be a mapping or an iterable of (key, value) pairs")
+    return tuple((key, value) for key, value in pairs)
 
 
 def _a(value: Any) -> str:

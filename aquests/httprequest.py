@@ -37,7 +37,7 @@ class Options(TypedDict, total=False):
     for each phase; ``deadline``: seconds for all attempts; ``verify``, ``ca``, ``cert``: as in ``configure``;
     ``unix``: path of a socket to connect to; ``allow_redirects``, ``max_redirects``; ``max_content``: bytes;
     ``trust_env``: use the environment's proxies; ``h2c``: HTTP/2 in clear, ``"prior"`` (the server is known to speak
-    it) or ``"upgrade"`` (if it wants to).
+    it; over TLS: nothing else will do) or ``"upgrade"`` (if it wants to).
     """
 
     auth: Any

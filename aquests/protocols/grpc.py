@@ -10,11 +10,13 @@ is a ProtocolError, and a message over the limit is TooLarge, as for every other
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from math import ceil
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote
 
 import grpc
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 MAX_MESSAGE: Final = 4 * 1024 * 1024
 """Bytes of one message received, gRPC's own default."""
 MAX_RATIO: Final = 1100.0
+"""Of decompressed to received bytes: deflate reaches 1,032, and ``max_message`` is the limit anyway."""
 CODINGS: Final = "identity,gzip,deflate"
 _FRAME: Final = Struct(">BI")
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
@@ -44,11 +47,26 @@ _BY_HTTP: Final = {
     504: grpc.StatusCode.UNAVAILABLE,
 }
 """What a server that is none of gRPC's means ("HTTP to gRPC Status Code Mapping")."""
-_RESERVED: Final = frozenset(("content-type", "te", "user-agent", "host", "content-length"))
+_RESERVED: Final = frozenset(
+    ("content-type", "te", "user-agent", "host", "content-length", "connection", "transfer-encoding", "upgrade")
+)
+_FRAMING: Final = frozenset(("grpc-status", "grpc-message", "grpc-encoding", "grpc-accept-encoding", "content-type"))
+"""Fields of the protocol itself: not shown as metadata."""
+_KEY: Final = re.compile(r"[a-z0-9_.-]+")
+_DETAILS: Final = "grpc-status-details-bin"
 _MAX_TIMEOUT: Final = 99_999_999
 """TimeoutValue has at most eight digits."""
+_UNITS: Final = (("n", 1e9), ("u", 1e6), ("m", 1e3), ("S", 1.0), ("M", 1 / 60), ("H", 1 / 3600))
 
-Metadata = tuple[tuple[str, str | bytes], ...]
+
+class Metadatum(NamedTuple):
+    """One pair of metadata: ``value`` is bytes under a key that ends in ``-bin``, else text."""
+
+    key: str
+    value: str | bytes
+
+
+Metadata = tuple[Metadatum, ...]
 
 
 class RpcError(grpc.RpcError):
@@ -75,31 +93,61 @@ class RpcError(grpc.RpcError):
 
     @property
     def status(self) -> Any:
-        """The ``google.rpc.Status`` with rich details, or None. Needs ``googleapis-common-protos``."""
+        """The ``google.rpc.Status`` with rich details, or None. Needs ``googleapis-common-protos``.
+
+        Raises ProtocolError for details that are none.
+        """
         for key, value in self._trailing:
-            if key == "grpc-status-details-bin" and isinstance(value, bytes):
+            if key == _DETAILS and isinstance(value, bytes):
+                from google.protobuf.message import DecodeError
                 from google.rpc.status_pb2 import Status
 
-                return Status.FromString(value)
+                try:
+                    return Status.FromString(value)
+                except DecodeError as fault:
+                    raise ProtocolError("the rich details of a gRPC status cannot be parsed") from fault
         return None
 
 
 # What is sent
 
 
-def frame(message: bytes, compress: bool = False) -> bytes:
-    """One message as a frame."""
-    if compress:
-        from gzip import compress as pack
+def coding_of(compression: Any) -> str:
+    """The message coding that ``compression`` means: ``"gzip"``, ``"deflate"`` or, for none, ``"identity"``.
 
-        message = pack(message, 6, mtime=0)
-    if len(message) > 0xFFFFFFFF:
-        raise RequestError(f"a gRPC message has at most 4 GiB, not {len(message):,} bytes")
-    return _FRAME.pack(compress, len(message)) + message
+    A name, a ``grpc.Compression``, True (gzip), False or None. Raises RequestError for anything else.
+    """
+    name = getattr(compression, "name", compression)
+    if name in (None, False, "identity", "NoCompression"):
+        return "identity"
+    if name is True or name in ("gzip", "Gzip"):
+        return "gzip"
+    if name in ("deflate", "Deflate"):
+        return "deflate"
+    raise RequestError(f"compression is 'gzip', 'deflate' or None, not {compression!r}")
 
 
-def request_pairs(metadata: Any, timeout: float | None, compress: bool) -> Pairs:
-    """The headers of a call. ``metadata``: pairs or a mapping; values of ``…-bin`` keys are bytes.
+def frame(message: bytes, coding: str = "identity") -> bytes:
+    """One message as a frame; compressed where that makes it smaller."""
+    packed = message
+    if coding == "gzip":
+        from gzip import compress
+
+        packed = compress(message, 6, mtime=0)
+    elif coding == "deflate":
+        from zlib import compress as deflate
+
+        packed = deflate(message)
+    smaller = len(packed) < len(message)
+    if not smaller:
+        packed = message
+    if len(packed) > 0xFFFFFFFF:
+        raise RequestError(f"a gRPC message has at most 4 GiB, not {len(packed):,} bytes")
+    return _FRAME.pack(smaller, len(packed)) + packed
+
+
+def request_pairs(metadata: Iterable[tuple[str, Any]], timeout: float | None, coding: str) -> Pairs:
+    """The headers of a call. ``metadata``: pairs; values of ``…-bin`` keys are bytes. ``timeout``: seconds.
 
     Raises RequestError for a key or value that cannot be sent.
     """
@@ -111,31 +159,35 @@ def request_pairs(metadata: Any, timeout: float | None, compress: bool) -> Pairs
         ("accept-encoding", None),
         ("accept", None),
     ]
-    if compress:
-        pairs.append(("grpc-encoding", "gzip"))
+    if coding != "identity":
+        pairs.append(("grpc-encoding", coding))
     if timeout is not None:
         pairs.append(("grpc-timeout", timeout_value(timeout)))
-    items = metadata.items() if isinstance(metadata, Mapping) else metadata or ()
-    for key, value in items:
-        name = key.lower()
-        if name.startswith("grpc-") or name in _RESERVED or name.startswith(":"):
-            raise RequestError(f"the metadata key {key!r} is gRPC's own: choose another one")
-        if name.endswith("-bin"):
-            if not isinstance(value, (bytes, bytearray)):
-                raise RequestError(f"the metadata {key!r} must be bytes: its name ends in -bin")
-            value = b64encode(value).decode().rstrip("=")
-        elif not isinstance(value, str) or not value.isascii():
-            raise RequestError(f"the metadata {key!r} must be ASCII text; for bytes its name must end in -bin")
-        pairs.append((name, value))
+    pairs += [_sent(key, value) for key, value in metadata]
     return request_headers(pairs)
+
+
+def _sent(key: Any, value: Any) -> tuple[str, str]:
+    """One pair of metadata as a header."""
+    name = key.lower() if isinstance(key, str) else ""
+    if _KEY.fullmatch(name) is None:
+        raise RequestError(f"the metadata key {key!r} is none: letters, digits, '-', '_' and '.' may stand in it")
+    if name.startswith("grpc-") or name in _RESERVED:
+        raise RequestError(f"the metadata key {key!r} is gRPC's own: choose another one")
+    if name.endswith("-bin"):
+        if not isinstance(value, (bytes, bytearray)):
+            raise RequestError(f"the metadata {key!r} must be bytes: its name ends in -bin")
+        return name, b64encode(value).decode().rstrip("=")
+    if not isinstance(value, str) or not value.isascii():
+        raise RequestError(f"the metadata {key!r} must be ASCII text; for bytes its name must end in -bin")
+    return name, value
 
 
 def timeout_value(seconds: float) -> str:
     """``grpc-timeout``: at most eight digits and a unit, rounded up so that it never becomes 0."""
-    for unit, factor in (("n", 1e9), ("u", 1e6), ("m", 1e3), ("S", 1.0), ("M", 1 / 60), ("H", 1 / 3600)):
-        amount = max(1, -int(-seconds * factor // 1))
-        if amount <= _MAX_TIMEOUT:
-            return f"{amount}{unit}"
+    for unit, factor in _UNITS:
+        if seconds * factor <= _MAX_TIMEOUT:
+            return f"{max(1, ceil(seconds * factor))}{unit}"
     return f"{_MAX_TIMEOUT}H"
 
 
@@ -154,7 +206,7 @@ def unframe(body: bytes, coding: str, max_message: int) -> list[bytes]:
         if packed > 1:
             raise ProtocolError(f"a gRPC frame is flagged {packed}: 0 or 1 is known", first=body[at - 5 : at + 16])
         if size > max_message:
-            raise TooLarge(f"a gRPC message of {size:,} bytes, max_message={max_message:,}", phase="answer")
+            raise _too_large(f"of {size:,} bytes", max_message)
         if end - at < size:
             raise ProtocolError(f"the answer ends after {end - at:,} of {size:,} bytes of a gRPC message")
         message = body[at : at + size]
@@ -162,28 +214,39 @@ def unframe(body: bytes, coding: str, max_message: int) -> list[bytes]:
         if packed:
             if coding == "identity":
                 raise ProtocolError("a compressed gRPC message without grpc-encoding")
-            message = decode(message, (coding,), max_message, MAX_RATIO)
+            try:
+                message = decode(message, (coding,), max_message, MAX_RATIO)
+            except TooLarge as fault:
+                raise _too_large("decompressed", max_message) from fault
         messages.append(message)
     return messages
 
 
-def metadata_of(pairs: Iterable[tuple[str, str]]) -> Metadata:
+def _too_large(what: str, max_message: int) -> TooLarge:
+    return TooLarge(f"a gRPC message {what} is over max_message={max_message:,} bytes", phase="answer")
+
+
+def metadata_of(pairs: Iterable[tuple[str, str | None]]) -> Metadata:
     """Header pairs as metadata: keys in lower case, ``…-bin`` values as bytes (unpadded base64 is legal)."""
-    metadata: list[tuple[str, str | bytes]] = []
-    for name, value in pairs:
-        key = name.lower()
+    metadata: list[Metadatum] = []
+    for name, text in pairs:
+        key, value = name.lower(), text or ""
         if key.endswith("-bin"):
-            for part in value.split(","):
-                try:
-                    metadata.append((key, b64decode(part.strip() + "=" * (-len(part.strip()) % 4), validate=True)))
-                except (Base64Error, ValueError):
-                    metadata.append((key, part.strip()))
-        elif key not in ("grpc-status", "grpc-message", "content-type", ":status"):
-            metadata.append((key, value))
+            metadata += [Metadatum(key, _bytes(part.strip())) for part in value.split(",")]
+        elif key not in _FRAMING:
+            metadata.append(Metadatum(key, value))
     return tuple(metadata)
 
 
-class Call:
+def _bytes(text: str) -> str | bytes:
+    """The bytes that base64 stands for; the text itself where it is none."""
+    try:
+        return b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (Base64Error, ValueError):
+        return text
+
+
+class CallCodec:
     """The codec of one call: ``deserialize`` turns bytes into a message, ``many``: the method streams answers."""
 
     __slots__ = ("_deserialize", "_many", "_max_message")
@@ -198,8 +261,10 @@ class Call:
         head: Any = x.head
         try:
             error = self._status(x)
-            coding = head.headers.get("grpc-encoding") or "identity"
-            messages = [] if head.status != 200 else self._messages(unframe(x.body, coding, self._max_message))
+            messages = []
+            if _is_grpc(head):
+                coding = (head.headers.get("grpc-encoding") or "identity").strip().lower()
+                messages = self._messages(unframe(x.body, coding, self._max_message))
         except AquestsError as fault:
             fault.endpoint = x.endpoint.label
             x.error = fault
@@ -211,7 +276,14 @@ class Call:
             x.data = messages[0]
         elif error is None:
             text = f"{len(messages)} messages in the answer to a method that gives one"
-            x.error = RpcError(grpc.StatusCode.INTERNAL, text, *_metadata(x))
+            x.error = RpcError(grpc.StatusCode.UNIMPLEMENTED, text, *self.metadata(x))
+
+    def metadata(self, x: Exchange) -> tuple[Metadata, Metadata]:
+        """The initial and the trailing metadata of an answer."""
+        head: Any = x.head
+        initial = metadata_of(head.headers.items())
+        # A trailers-only answer has one block: it is the trailing metadata.
+        return (initial, metadata_of(x.trailers)) if x.trailers or x.body else ((), initial)
 
     def _messages(self, frames: list[bytes]) -> list[Any]:
         try:
@@ -220,24 +292,34 @@ class Call:
             raise ProtocolError(f"a gRPC message cannot be parsed ({type(fault).__name__})") from fault
 
     def _status(self, x: Exchange) -> RpcError | None:
+        """None for OK. The status stands in the trailers; in the head only if there is nothing else."""
         head: Any = x.head
-        fields = {name.lower(): value for name, value in (*head.headers.items(), *x.trailers)}
+        fields = {name.lower(): value for name, value in x.trailers}
+        if not x.trailers and not x.body:
+            fields = {name.lower(): value for name, value in head.headers.items()}
         status = fields.get("grpc-status")
-        if status is None:
-            code = _BY_HTTP.get(head.status, grpc.StatusCode.UNKNOWN)
-            what = "no grpc-status" if head.status == 200 else f"HTTP status {head.status}"
-            return RpcError(code, f"the server sent {what}", *_metadata(x))
+        if status is None or (head.status != 200 and status == "0"):
+            return RpcError(*_implied(head), *self.metadata(x))
         if not (status.isascii() and status.isdigit()):
             raise ProtocolError(f"the grpc-status is no number: {status[:20]!r}")
-        if status == "0":
+        number = int(status[:9])
+        if number == 0:
             return None
-        code = _CODES.get(int(status[:9]), grpc.StatusCode.UNKNOWN)
-        return RpcError(code, unquote(fields.get("grpc-message") or "", errors="replace"), *_metadata(x))
+        code = _CODES.get(number, grpc.StatusCode.UNKNOWN)
+        return RpcError(code, unquote(fields.get("grpc-message") or "", errors="replace"), *self.metadata(x))
 
 
-def _metadata(x: Exchange) -> tuple[Metadata, Metadata]:
-    head: Any = x.head
-    trailers = tuple((name, value or "") for name, value in x.trailers)
-    initial = metadata_of(head.headers.items())
-    # A trailers-only answer has one block: it is the trailing metadata.
-    return (initial, metadata_of(trailers)) if trailers else ((), initial)
+def _is_grpc(head: Any) -> bool:
+    """Does the answer hold gRPC's frames? (application/grpc, application/grpc+proto …)"""
+    kind = (head.headers.get("content-type") or "").lower()
+    return head.status == 200 and kind.startswith("application/grpc") and kind[16:17] in ("", "+", ";", " ")
+
+
+def _implied(head: Any) -> tuple[grpc.StatusCode, str]:
+    """What an answer without a status means: it comes from something between, or was cut."""
+    if head.status != 200:
+        return _BY_HTTP.get(head.status, grpc.StatusCode.UNKNOWN), f"the server sent HTTP status {head.status}"
+    if not _is_grpc(head):
+        kind = head.headers.get("content-type") or "none"
+        return grpc.StatusCode.UNKNOWN, f"the server does not speak gRPC here: its content type is {kind[:60]!r}"
+    return grpc.StatusCode.UNKNOWN, "the server sent no grpc-status"

@@ -379,7 +379,8 @@ class Http2:
         self._resets += 1
         x = stream.x
         x.untouched = code == h2.REFUSED_STREAM
-        x.error = StreamReset(f"the server reset the stream ({h2.code_name(code)})", phase="answer")
+        name = h2.code_name(code)
+        x.error = StreamReset(f"the server reset the stream ({name})", h2_name=name, phase="answer")
         self._leave(stream)
         if self._resets > MAX_RESETS:
             raise Fault(h2.ENHANCE_YOUR_CALM, f"over {MAX_RESETS:,} streams reset in succession")

@@ -1,7 +1,8 @@
 """Which HTTP a line speaks: by ALPN over TLS; in clear HTTP/1.1, unless the user asks for HTTP/2 (h2c).
 
 ``h2c="prior"`` speaks HTTP/2 at once (RFC 9113 3.3); ``h2c="upgrade"`` asks for it with the first request that has no
-body (RFC 7540 3.2): if the server does not care, its HTTP/1.1 answer counts and the line stays what it is.
+body (RFC 7540 3.2): if the server does not care, its HTTP/1.1 answer counts and the line stays what it is. Over TLS
+``"prior"`` says that nothing but HTTP/2 will do.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import AquestsError, ProtocolError
+from ..errors import AquestsError, ProtocolError, TlsError
 from . import http1
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def lines(place: Any, prefix: str, extra: Pairs, settings: Any) -> Callable[[str
     plain = http1.lines(place, prefix, extra, settings)
     h2c = place.options.get("h2c")
     if place.spec.tls:
+        if h2c == "prior":
+            return _by_alpn(place, NoHttp2, extra, settings)
         return plain if settings.force_http1 else _by_alpn(place, plain, extra, settings)
     if h2c == "prior":
         return _http2(place, extra, settings)
@@ -75,6 +78,43 @@ def _by_upgrade(place: Any, plain: MakeWire, extra: Pairs, settings: Any) -> Cal
         return wire
 
     return lambda alpn: Upgrade(offering(alpn), plain(alpn), make_http2)
+
+
+class NoHttp2:
+    """A line to a server that did not choose HTTP/2 where nothing else will do: it ends at once."""
+
+    room = 0
+    reusable = False
+    hungry = False
+    inflight: Collection[Exchange] = ()
+
+    def __init__(self, alpn: str | None):
+        self.outbox: list[bytes] = []
+        self.begun: list[Exchange] = []
+        chosen = f"it chose {alpn}" if alpn else "it chose nothing"
+        self.error: AquestsError | None = TlsError(f"the server does not offer HTTP/2 (ALPN: {chosen})", phase="tls")
+
+    def opened(self) -> None:
+        """The channel looks at ``error``."""
+
+    goodbye = opened
+
+    def submit(self, x: Exchange) -> None:
+        """Never called: there is no room."""
+
+    def receive(self, data: bytes) -> Sequence[Exchange]:
+        return ()
+
+    def receive_eof(self) -> Sequence[Exchange]:
+        return ()
+
+    produce = receive_eof
+
+    def cancel(self, x: Exchange) -> bool:
+        return False
+
+    def abandon(self, error: AquestsError) -> Sequence[Exchange]:
+        return ()
 
 
 class Upgrade:
