@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any, Final
 from .errors import AquestsError, ConnectError, ResolveError, TimedOut, TlsError
 from .exchange import Line
 from .lib.channel import Channel
+from .lib.polled import PolledChannel
 from .lib.resolver import happy_eyeballs_order
+from .lib.threaded import ThreadedChannel
 from .proxy import Proxy, forwards, proxy_authorization, proxy_for
 
 if TYPE_CHECKING:
@@ -30,12 +32,19 @@ if TYPE_CHECKING:
     from .lib.resolver import Resolver
     from .lib.tls import SessionCache, Tls
     from .seam import Address, MakeWire
+    from .seam import Line as AnyLine
     from .settings import Settings
 
 HEAD_START: Final = 0.25
 """Seconds one address has before the next is tried beside it (RFC 8305 section 5)."""
+CHANNELS: Final[dict[str, Callable[..., AnyLine]]] = {
+    "stream": Channel,
+    "polled": PolledChannel,
+    "threaded": ThreadedChannel,
+}
+"""What moves the bytes, by the transport of the scheme."""
 
-Done = Callable[["Dial", "Channel | None", "AquestsError | None"], None]
+Done = Callable[["Dial", "AnyLine | None", "AquestsError | None"], None]
 
 
 class Dial:
@@ -68,7 +77,7 @@ class Dial:
         self._targets: list[Address] = []
         """Further addresses of the target, if the proxy wants addresses."""
         self._addresses: list[Address] = []
-        self._channels: list[Channel] = []
+        self._channels: list[AnyLine] = []
         self._timer: Timer | None = None
         self._first_error: AquestsError | None = None
         self._tunnelled = False
@@ -94,6 +103,8 @@ class Dial:
             return
         if self._proxy is None:
             self._resolve(endpoint.host, endpoint.port, self._race)
+        elif endpoint.spec.transport != "stream":
+            self._fail_soon(ConnectError(f"{endpoint.lane} cannot go through a proxy: give it proxy=False"))
         elif self._proxy.scheme == "socks5":
             self._resolve(endpoint.host, endpoint.port, self._resolved_target)
         else:
@@ -149,7 +160,8 @@ class Dial:
         except AquestsError as error:
             self._fail_soon(error)
             return
-        channel = Channel(self._loop, self, self.endpoint, make_wire, self.patience)
+        make_channel = CHANNELS[self.endpoint.spec.transport]
+        channel = make_channel(self._loop, self, self.endpoint, make_wire, self.patience)
         self._channels.append(channel)
         if self._addresses:
             self._timer = self._loop.at(self._loop.now + min(HEAD_START, self.patience / 4), self._next)
@@ -211,7 +223,7 @@ class Dial:
 
     # What the channels report
 
-    def on_room(self, channel: Channel) -> None:
+    def on_room(self, channel: AnyLine) -> None:
         """A wire stands: the tunnel's, then go on through it; or the place's own, then the line is made."""
         if self._done is None:
             return
@@ -226,6 +238,7 @@ class Dial:
             except AquestsError as error:
                 self._fail(error)
                 return
+            assert isinstance(channel, Channel)
             surplus = getattr(channel.wire, "surplus", b"")
             channel.upgrade(self.endpoint.make_wire(self.settings), tls, surplus)
             return
@@ -233,7 +246,7 @@ class Dial:
         self._channels.clear()
         self._finish(channel, None)
 
-    def _win(self, channel: Channel) -> None:
+    def _win(self, channel: AnyLine) -> None:
         self._phase = "open"
         self._drop_timer()
         self._addresses.clear()
@@ -241,10 +254,10 @@ class Dial:
             if other is not channel:
                 other.close()
 
-    def on_finished(self, channel: Channel, exchanges: Sequence[Exchange]) -> None:
+    def on_finished(self, channel: AnyLine, exchanges: Sequence[Exchange]) -> None:
         """Nothing is submitted while the line is made."""
 
-    def on_closed(self, channel: Channel, error: AquestsError | None) -> None:
+    def on_closed(self, channel: AnyLine, error: AquestsError | None) -> None:
         """An attempt failed: the next address at once, or the end when it was the last."""
         if channel in self._channels:
             self._channels.remove(channel)
@@ -289,7 +302,7 @@ class Dial:
                 error = TimedOut(f"{what} in {self.patience:g} s", phase=phase, endpoint=self.endpoint.label)
                 channel.close(error)
 
-    def _is_tunnelling(self, channel: Channel) -> bool:
+    def _is_tunnelling(self, channel: AnyLine) -> bool:
         return channel.phase == "open" and self._proxy is not None and not self._tunnelled
 
     def cancel(self, error: AquestsError) -> None:
@@ -306,7 +319,7 @@ class Dial:
         for channel in self._channels[:]:
             channel.close(error)
 
-    def _finish(self, channel: Channel | None, error: AquestsError | None) -> None:
+    def _finish(self, channel: AnyLine | None, error: AquestsError | None) -> None:
         done, self._done = self._done, None
         self._drop_timer()
         if done is not None:

@@ -32,7 +32,7 @@ from .settings import Settings
 from .stats import Lane, Stats
 
 if TYPE_CHECKING:
-    from .lib.channel import Channel
+    from .seam import Line
 
 TURN: Final = 64
 """Answers a line gives to its own place before it yields to a place without any line."""
@@ -59,9 +59,9 @@ class Engine:
         """Requests queued since the last reset; the next req_id."""
         self.sent = 0
         self.finished = 0
-        self._channels: dict[Channel, None] = {}
-        self._idle: dict[Channel, None] = {}
-        self._outdated: set[Channel] = set()
+        self._channels: dict[Line, None] = {}
+        self._idle: dict[Line, None] = {}
+        self._outdated: set[Line] = set()
         self._dials: dict[Dial, None] = {}
         self._again: deque[Exchange] = deque()
         self._sources: deque[Iterator[Any]] = deque()
@@ -274,7 +274,7 @@ class Engine:
         self._watch()
         dial.start()
 
-    def _on_dialled(self, dial: Dial, channel: Channel | None, error: AquestsError | None) -> None:
+    def _on_dialled(self, dial: Dial, channel: Line | None, error: AquestsError | None) -> None:
         del self._dials[dial]
         x = dial.rider
         x.line = dial.line
@@ -326,7 +326,7 @@ class Engine:
     def _unpause(self) -> None:
         self._paused = False
 
-    def _feed(self, channel: Channel) -> None:
+    def _feed(self, channel: Line) -> None:
         """Fill a line from its place's waiting requests; else let it rest. The hot path."""
         wire = channel.wire
         assert wire is not None
@@ -355,7 +355,7 @@ class Engine:
         elif wire.room and not channel.blocked and not (self._choosy and self._is_spent(channel)):
             endpoint.roomy[channel] = None
 
-    def _send(self, channel: Channel, x: Exchange, now: float) -> None:
+    def _send(self, channel: Line, x: Exchange, now: float) -> None:
         """Hand one exchange to a line that has room. The caller flushes."""
         x.sent_at = now
         x.deadline = now + x.patience
@@ -376,7 +376,7 @@ class Engine:
         if x.patience != self._patience:
             self._note_patience(x.patience)
 
-    def _yields(self, channel: Channel) -> bool:
+    def _yields(self, channel: Line) -> bool:
         """Should this line give way to another place, or to a new line?"""
         if self._choosy and self._is_spent(channel):
             return True
@@ -387,11 +387,11 @@ class Engine:
             return True
         return not first.lines and channel.uses >= TURN and self.lines >= self.settings.workers
 
-    def _is_spent(self, channel: Channel) -> bool:
+    def _is_spent(self, channel: Line) -> bool:
         """May this line not be used again? Made with other settings, or one line a request."""
         return channel in self._outdated or (channel.uses > 0 and not self.settings.use_pool)
 
-    def _rest(self, channel: Channel) -> None:
+    def _rest(self, channel: Line) -> None:
         """Nothing in flight: the line idles, or ends if it may not be used again."""
         if channel.phase != "open":
             return
@@ -401,7 +401,7 @@ class Engine:
             self._idle[channel] = None
             channel.endpoint.roomy[channel] = None
 
-    def _rouse(self, channel: Channel) -> None:
+    def _rouse(self, channel: Line) -> None:
         """The line is not resting any more."""
         if channel in self._idle:
             del self._idle[channel]
@@ -410,7 +410,7 @@ class Engine:
 
     # What channels report
 
-    def on_room(self, channel: Channel) -> None:
+    def on_room(self, channel: Line) -> None:
         """A wire's room rose without an exchange finishing."""
         endpoint = channel.endpoint
         if self._again:
@@ -419,7 +419,7 @@ class Engine:
             self._rouse(channel)
             self._feed(channel)
 
-    def _join(self, channel: Channel) -> None:
+    def _join(self, channel: Line) -> None:
         """Requests that want a fresh line share this one, if it was opened since they were sent."""
         for x in tuple(self._again):
             if x.endpoint is channel.endpoint and channel.room and channel.opened_at > x.sent_at:
@@ -427,7 +427,7 @@ class Engine:
                 self._rouse(channel)
                 self._send(channel, x, monotonic())
 
-    def on_finished(self, channel: Channel, exchanges: Sequence[Exchange]) -> None:
+    def on_finished(self, channel: Line, exchanges: Sequence[Exchange]) -> None:
         """Settle each exchange, then give the line its next work."""
         now = monotonic()
         for x in exchanges:
@@ -441,7 +441,7 @@ class Engine:
         if channel.phase == "open":
             self._feed(channel)
 
-    def on_closed(self, channel: Channel, error: AquestsError | None) -> None:
+    def on_closed(self, channel: Line, error: AquestsError | None) -> None:
         """The slot is free. ``step`` dispatches after the batch."""
         self._channels.pop(channel, None)
         if channel in self._outdated:
@@ -490,7 +490,7 @@ class Engine:
                 self.stats.callback_errors += 1
                 self._log.exception("the callback of request %d raised", request.req_id)
 
-    def _review(self, channel: Channel, x: Exchange) -> None:
+    def _review(self, channel: Line, x: Exchange) -> None:
         """Not a plain answer: perhaps it is sent again, or asks for another request."""
         again = None
         if isinstance(x.error, AquestsError):
@@ -573,7 +573,7 @@ class Engine:
         if self._dials or len(self._channels) > len(self._idle):
             self._watch()
 
-    def _expire(self, channel: Channel, x: Exchange, now: float) -> None:
+    def _expire(self, channel: Line, x: Exchange, now: float) -> None:
         error = expired(x, now, channel.blocked)
         if channel.cancel(x):
             x.error = error

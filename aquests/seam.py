@@ -7,7 +7,7 @@ from them, mypy checks the fit. The words are used alike everywhere:
 - **Exchange**: one request and its fate.
 - **Channel**: one line (connection); moves bytes, knows no grammar.
 - **Wire**: a sans-I/O protocol; knows grammar, touches no socket, clock or loop.
-- **Driver**: a wire that insists on its own socket (psycopg2).
+- **Driver**: a wire that insists on its own socket (psycopg2); **Worker**: one whose work blocks (SQLite).
 - **Owner**: whom a channel reports to: the dial while the line is made, then the engine.
 
 Laws (each is a test):
@@ -91,23 +91,27 @@ MakeWire = Callable[[str | None], Wire]
 
 
 class Driver(Protocol):
-    """A wire with its own socket, polled instead of fed; ``lib/polled.py`` drives it."""
+    """A wire with its own socket, polled instead of fed; ``lib/polled.py`` drives it. What is named as in
+    :class:`Wire` means the same."""
 
     room: int
     reusable: bool
     error: AquestsError | None
+    begun: list[Exchange]
+    unsent: bool
+    """What was submitted may not have been sent whole: ``poll`` at once."""
 
     @property
     def inflight(self) -> Collection[Exchange]: ...
 
-    def connect(self, address: Address | None) -> None:
-        """Begin; address is already resolved (None: the driver knows a unix path itself)."""
+    def connect(self, address: Address) -> None:
+        """Begin; the address is already resolved. Raises an AquestsError for what fails at once."""
 
     def fileno(self) -> int:
-        """The socket as it is now; it may change while connecting."""
+        """The socket as it is now; it may change while connecting, also under its number."""
 
     def poll(self) -> int:
-        """Advance; returns READ, WRITE or 0 (nothing pending). Raises an AquestsError when broken."""
+        """Advance; returns 1 (it waits to read), 2 (to write) or 0 (nothing pending). Raises what ended the line."""
 
     def submit(self, x: Exchange) -> None: ...
 
@@ -116,9 +120,50 @@ class Driver(Protocol):
 
     def cancel(self, x: Exchange) -> bool: ...
 
+    def interrupt(self) -> Callable[[], None] | None:
+        """What tells the peer, by another line, to stop its work on what is in flight. It blocks: a thread calls it."""
+
     def abandon(self, error: AquestsError) -> Sequence[Exchange]: ...
 
-    def goodbye(self) -> None: ...
+    def goodbye(self) -> None:
+        """Polite end, if it needs no waiting; the socket is closed."""
+
+
+class Worker(Protocol):
+    """A wire whose work blocks; ``lib/threaded.py`` gives it a thread. What is named as in :class:`Wire` means that.
+
+    ``connect``, ``perform`` and ``goodbye`` run in the thread, the rest in the loop's.
+    """
+
+    room: int
+    reusable: bool
+    error: AquestsError | None
+
+    @property
+    def inflight(self) -> Collection[Exchange]: ...
+
+    def connect(self, address: Address, patience: float) -> None:
+        """Open it. Raises an AquestsError."""
+
+    def perform(self, payload: Any, patience: float) -> Any:
+        """Do the work of one exchange; returns its outcome, and never raises."""
+
+    def goodbye(self) -> None:
+        """Close it; the last that is called."""
+
+    def opened(self) -> None: ...
+
+    def submit(self, x: Exchange) -> None: ...
+
+    def finish(self, outcome: Any) -> Sequence[Exchange]:
+        """The exchange with its outcome; nothing if it was cancelled meanwhile."""
+
+    def cancel(self, x: Exchange) -> bool: ...
+
+    def interrupt(self) -> None:
+        """Make ``perform`` return soon. Does not block; harmless when it is not running."""
+
+    def abandon(self, error: AquestsError) -> Sequence[Exchange]: ...
 
 
 class Tls(Protocol):
@@ -144,11 +189,24 @@ class Tls(Protocol):
 
 
 class Line(Protocol):
-    """What an owner may use of a channel, whatever moves its bytes."""
+    """What an owner may use of a channel, whatever moves its bytes: a Channel, a PolledChannel, a ThreadedChannel."""
 
     endpoint: Any
     uses: int
+    bytes_sent: int
     opened_at: float
+    connect_seconds: float
+    tls_seconds: float
+    deadline: float
+    """When the present phase of the making is timed out."""
+    phase: str
+    """``"new"``, ``"connect"``, ``"tls"``, ``"open"`` or ``"closed"``."""
+    blocked: bool
+    """Bytes wait to be sent: the line is not fed."""
+    at_close: Callable[[], None] | None
+
+    @property
+    def wire(self) -> Wire | Driver | Worker | None: ...
 
     @property
     def room(self) -> int:
@@ -157,9 +215,17 @@ class Line(Protocol):
     @property
     def inflight(self) -> Collection[Exchange]: ...
 
+    def adopt(self, owner: Owner) -> None:
+        """Report to ``owner`` from now on: how a dial hands a finished line to the engine."""
+
+    def open(self, address: Address, tls: Tls | None = None) -> None: ...
+
     def submit(self, x: Exchange) -> None: ...
 
     def flush(self) -> None: ...
+
+    def review(self) -> None:
+        """The line was fed, or one of its exchanges cancelled, from outside of a handler: go on as after an answer."""
 
     def cancel(self, x: Exchange) -> bool: ...
 

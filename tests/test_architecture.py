@@ -66,6 +66,8 @@ IO_MODULES = {"socket", "ssl", "time", "select", "selectors", "asyncio", "thread
 CATCH_ALL = {
     "aquests/lib/loop.py": 2,  # around a handler of a descriptor, around a call that was put off
     "aquests/body.py": 1,  # around the user's file or iterable of a body
+    "aquests/protocols/postgresql.py": 3,  # around the user's adapters of parameters, and casters of values
+    "aquests/protocols/sqlite.py": 1,  # the same
     "aquests/protocols/grpc.py": 1,  # around the deserializer of a user's generated stub
     "aquests/engine.py": 2,  # around the user's callback, around the user's lazy source
 }

@@ -73,6 +73,8 @@ SCHEMES: Final[dict[str, Scheme]] = {
     "https+unix": Scheme("web", 443, tls=True, alpn=("h2", "http/1.1"), lane="HTTP/1.1", version="1.1", web=True),
     "mongodb": Scheme("mongodb", 27017, lane="MONGODB", yields_data=True),
     "mongodb+tls": Scheme("mongodb", 27017, tls=True, lane="MONGODB", yields_data=True),
+    "postgresql": Scheme("postgresql", 5432, lane="POSTGRESQL", yields_data=True, transport="polled"),
+    "sqlite": Scheme("sqlite", 0, lane="SQLITE", yields_data=True, transport="threaded"),
     "redis": Scheme("redis", 6379, lane="REDIS", version="3", yields_data=True),
     "rediss": Scheme("redis", 6379, tls=True, lane="REDIS", version="3", yields_data=True),
 }

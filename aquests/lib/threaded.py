@@ -1,0 +1,190 @@
+"""A channel for work that blocks: a thread of its own for each line, reporting by ``loop.soon`` (SQLite).
+
+What runs where: ``connect``, ``perform`` and ``goodbye`` of the worker in the thread; everything else in the loop. The
+thread touches no exchange: one that is timed out has gone to the user while the thread still works for it. It takes
+jobs from a queue, hands outcomes to the loop, and ends with the line. It does not hold up the program's exit.
+
+Work that is cancelled is interrupted, and the line stays: there is room again when the thread has come back. If it does
+not, the line is closed and the thread left to itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection
+from functools import partial
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import AquestsError, Cancelled, TimedOut
+
+if TYPE_CHECKING:
+    from ..exchange import Exchange
+    from ..seam import Address, Owner, Tls, Worker
+    from .loop import Loop, Timer
+
+GRACE: Final = 2.0
+"""Seconds that interrupted work may take to end."""
+
+
+class ThreadedChannel:
+    """One line to ``endpoint``: a thread in which a worker works. Reports to ``owner``; offers what Channel does."""
+
+    __slots__ = (
+        "_jobs",
+        "_make_worker",
+        "_on_finished",
+        "_owner",
+        "_phase_began",
+        "_timer",
+        "at_close",
+        "blocked",
+        "bytes_sent",
+        "connect_seconds",
+        "deadline",
+        "endpoint",
+        "loop",
+        "opened_at",
+        "patience",
+        "phase",
+        "tls_seconds",
+        "uses",
+        "wire",
+    )
+
+    def __init__(
+        self, loop: Loop, owner: Owner, endpoint: Any, make_worker: Callable[[str | None], Worker], patience: float
+    ):
+        self.loop = loop
+        self.endpoint = endpoint
+        self.patience = patience
+        self.deadline = 0.0
+        self.uses = 0
+        self.bytes_sent = 0
+        self.opened_at = 0.0
+        self.connect_seconds = 0.0
+        self.tls_seconds = 0.0
+        self.phase = "new"
+        self.blocked = False
+        self.wire: Worker | None = None
+        self.at_close: Callable[[], None] | None = None
+        self._make_worker = make_worker
+        self._jobs: SimpleQueue[tuple[Any, float] | None] = SimpleQueue()
+        self._timer: Timer | None = None
+        self.adopt(owner)
+
+    def adopt(self, owner: Owner) -> None:
+        """Report to ``owner`` from now on."""
+        self._owner = owner
+        self._on_finished = owner.on_finished
+
+    @property
+    def room(self) -> int:
+        """How many more exchanges the line takes now."""
+        return 0 if self.blocked or self.wire is None else self.wire.room
+
+    @property
+    def inflight(self) -> Collection[Exchange]:
+        return () if self.wire is None else self.wire.inflight
+
+    # In the thread
+
+    def _work(self, worker: Worker, address: Address) -> None:
+        soon = self.loop.soon
+        try:
+            worker.connect(address, self.patience)
+        except AquestsError as error:
+            soon(partial(self.close, error))
+        else:
+            soon(self._up)
+        while (job := self._jobs.get()) is not None:
+            soon(partial(self._done, worker.perform(*job)))
+        worker.goodbye()
+
+    # In the loop
+
+    def open(self, address: Address, tls: Tls | None = None) -> None:
+        """Start the thread, which opens what ``address`` names. What fails arrives by ``loop.soon``."""
+        self.phase = "connect"
+        self._phase_began = self.loop.now
+        self.deadline = self._phase_began + self.patience
+        worker = self.wire = self._make_worker(None)
+        name = f"aquests {self.endpoint.scheme}"
+        threading.Thread(target=self._work, args=(worker, address), name=name, daemon=True).start()
+
+    def _up(self) -> None:
+        if self.phase != "connect":
+            return  # closed meanwhile
+        assert self.wire is not None
+        self.phase = "open"
+        self.opened_at = self.loop.now
+        self.connect_seconds = self.opened_at - self._phase_began
+        self.wire.opened()
+        self._owner.on_room(self)
+
+    def submit(self, x: Exchange) -> None:
+        """Hand an exchange to the thread."""
+        assert self.wire is not None
+        self.wire.submit(x)
+        self._jobs.put((x.payload, x.patience))
+        self.uses += 1
+
+    def flush(self) -> None:
+        """The thread has it already."""
+
+    def review(self) -> None:
+        """Nothing is left to do after the line was fed."""
+
+    def _done(self, outcome: Any) -> None:
+        """The thread has come back: with an answer, or from what was cancelled."""
+        worker = self.wire
+        if worker is None or self.phase != "open":
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        finished = worker.finish(outcome)
+        if finished:
+            self._on_finished(self, finished)
+        elif worker.room:
+            self._owner.on_room(self)
+        if not worker.reusable:
+            self.close()
+
+    def cancel(self, x: Exchange) -> bool:
+        """Interrupt the work. The line goes on when the thread has come back."""
+        worker = self.wire
+        assert worker is not None
+        if not worker.cancel(x):
+            return False
+        worker.interrupt()
+        self._timer = self.loop.at(self.loop.now + GRACE, self._give_up)
+        return True
+
+    def _give_up(self) -> None:
+        self.close(TimedOut("what was interrupted does not end", phase="idle", endpoint=self.endpoint.label))
+
+    def close(self, error: AquestsError | None = None) -> None:
+        """End the line and its thread, once. What is in flight is handed back as finished, then ``on_closed``."""
+        if self.phase == "closed":
+            return
+        self.phase = "closed"
+        self.blocked = True
+        if self._timer is not None:
+            self._timer.cancel()
+        worker = self.wire
+        if worker is not None:
+            lost = worker.abandon(error or Cancelled("the line was closed", endpoint=self.endpoint.label))
+            worker.interrupt()  # before the thread is told to end: it closes what is interrupted
+            self._jobs.put(None)
+            if lost:
+                self._on_finished(self, lost)
+        if self.at_close is not None:
+            self.at_close()
+        self._owner.on_closed(self, error)
+
+    def crash(self, error: Exception) -> None:
+        """A handler of ours raised: the line is lost, its exchanges are not."""
+        fault = AquestsError(f"internal error: {type(error).__name__}: {error}", endpoint=self.endpoint.label)
+        fault.__cause__ = error
+        self.close(fault)

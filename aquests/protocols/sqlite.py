@@ -1,0 +1,251 @@
+"""SQLite by the standard library, as a worker: one connection, used in the thread of one line.
+
+Facts this file lives with:
+
+- SQLite lets many read and one write, and makes writers that meet sleep and try again, unfairly. So whoever may write
+  goes to a place that takes one line only, and reading goes to another (``reads`` tells them apart): the queue
+  is where writers wait. Other processes are waited for as long as the request may take (``busy_timeout``).
+- A database in memory belongs to its connection. So that connection belongs to the stub, and outlives the lines.
+- A line is shared: a transaction that a statement leaves open is rolled back.
+- The exchange stays in the loop. The thread gets the payload and gives an outcome.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from ..errors import AquestsError, ConnectError, RequestError
+from ..exchange import Status
+from .rows import Rows
+
+if TYPE_CHECKING:
+    from ..exchange import Exchange
+    from ..seam import Address
+
+LANE: Final = "SQLITE"
+OK: Final = Status(200, "OK", LANE, sqlite3.sqlite_version)
+REFUSED: Final = Status(500, "Database Error", LANE, sqlite3.sqlite_version)
+READERS: Final = 16
+"""Lines that read one file at once. More threads would only wait for one another."""
+_NOTHING: Final[tuple[Exchange, ...]] = ()
+_READS: Final = re.compile(r"\s*(select|values|explain|with)\b", re.IGNORECASE)
+_WRITES: Final = re.compile(r"\b(insert|update|delete|replace)\b", re.IGNORECASE)
+_INSERTS: Final = re.compile(r"\s*(insert|replace)\b", re.IGNORECASE)
+
+
+class Lock(Protocol):
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
+
+    def release(self) -> None: ...
+
+
+class Memory:
+    """A database in memory: its one connection, which the lines use in turn (``lock``)."""
+
+    def __init__(self, path: str, lock: Lock):
+        self.lock = lock
+        self.connection = sqlite3.connect(path, **_HOW, uri=path.startswith("file:"))
+
+    def __del__(self) -> None:
+        if hasattr(self, "connection"):
+            self.connection.close()
+
+
+class Script(str):
+    """SQL for ``executescript``: several statements, without parameters or rows."""
+
+    __slots__ = ()
+
+
+class Many(tuple[Any, Any]):
+    """SQL and a list of parameter sets, for ``executemany``."""
+
+    __slots__ = ()
+
+
+_HOW: Final[dict[str, Any]] = {"isolation_level": None, "check_same_thread": False}
+"""Autocommit; and used in threads that take turns."""
+
+
+def reads(sql: str) -> bool:
+    """Does this statement certainly not write? When in doubt, no."""
+    return _READS.match(sql) is not None and (sql.lstrip()[:1] not in "wWeE" or _WRITES.search(sql) is None)
+
+
+def lines(place: Any, prefix: str, extra: Any, settings: Any) -> Callable[[str | None], Sqlite]:
+    """What makes the workers of lines to ``place``: a path, and options ``writes`` and ``memory``."""
+    memory, writes = place.options["memory"], place.options["writes"]
+    if writes:
+        place.most = 1
+    else:
+        place.most = min(place.most, READERS)
+    return lambda alpn: Sqlite(memory, writes)
+
+
+def review(x: Exchange, elsewhere: Any) -> None:
+    """An answer with an error goes to the user as it is."""
+
+
+class Sqlite:
+    """One connection to a file, or the turn of a line at the one in ``memory``."""
+
+    __slots__ = ("_connection", "_memory", "_patience", "_stopped", "_writes", "_x", "error", "reusable", "room")
+
+    def __init__(self, memory: Memory | None, writes: bool):
+        self.room = 0
+        self.reusable = True
+        self.error: AquestsError | None = None
+        self._memory = memory
+        self._writes = writes
+        self._connection: sqlite3.Connection | None = None
+        self._patience = 0.0
+        self._stopped = False
+        """The loop has interrupted the work that the thread does."""
+        self._x: Exchange | None = None
+
+    @property
+    def inflight(self) -> tuple[Exchange, ...]:
+        return _NOTHING if self._x is None else (self._x,)
+
+    # In the thread
+
+    def connect(self, address: Address, patience: float) -> None:
+        """Open the file. Raises ConnectError."""
+        path = address[1]
+        if self._memory is not None:
+            if not self._memory.lock.acquire(timeout=patience):
+                raise ConnectError("the database in memory is still at work for somebody else", phase="connect")
+            self._connection = self._memory.connection
+            return
+        self._patience = patience
+        try:
+            self._connection = sqlite3.connect(path, patience, **_HOW, uri=path.startswith("file:"))
+        except sqlite3.Error as error:
+            raise ConnectError(str(error), phase="connect") from error
+
+    def perform(self, payload: Any, patience: float) -> Rows | Exception:
+        """Do what was asked; whatever goes wrong is the outcome."""
+        connection = self._connection
+        assert connection is not None
+        outcome: Rows | Exception
+        try:
+            if patience != self._patience:
+                self._patience = patience
+                connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+            outcome = self._perform(connection, payload)
+        except Exception as error:  # sqlite3's, or what the user's adapters and converters raise
+            error.__traceback__ = None
+            outcome = error
+            if not isinstance(error, (sqlite3.Error, sqlite3.Warning)):
+                outcome = RequestError(f"the statement cannot be executed: {error}")
+                outcome.__cause__ = error
+        if connection.in_transaction:
+            self._roll_back(connection)
+        return outcome
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.rollback()
+        except sqlite3.Error:
+            self.reusable = False  # whoever opens the file next rolls back
+
+    def _perform(self, connection: sqlite3.Connection, payload: Any) -> Rows:
+        if payload.__class__ is list:
+            return self._transaction(connection, payload)
+        rows = self._one(connection, payload)
+        if connection.in_transaction:
+            raise sqlite3.ProgrammingError(
+                "the statement left a transaction open, which is rolled back: queue a list of statements instead"
+            )
+        return rows
+
+    def _transaction(self, connection: sqlite3.Connection, payloads: Iterable[Any]) -> Rows:
+        """All or nothing; the result of the last one. IMMEDIATE: a reader that becomes a writer may fail half-way."""
+        connection.execute("BEGIN IMMEDIATE" if self._writes else "BEGIN")
+        for payload in payloads:
+            if self._stopped:
+                raise sqlite3.OperationalError("interrupted")
+            rows = self._one(connection, payload)
+        if connection.in_transaction:
+            connection.execute("COMMIT")
+        return rows
+
+    def _one(self, connection: sqlite3.Connection, payload: Any) -> Rows:
+        cursor = connection.cursor()
+        try:
+            if payload.__class__ is Script:
+                cursor.executescript(str(payload))
+                return Rows(None, [], -1)
+            sql, parameters = payload
+            if payload.__class__ is Many:
+                if connection.in_transaction:
+                    cursor.executemany(sql, parameters)
+                else:
+                    connection.execute("BEGIN IMMEDIATE")
+                    cursor.executemany(sql, parameters)
+                    connection.execute("COMMIT")
+            else:
+                cursor.execute(sql, parameters or ())
+            tuples = cursor.fetchall() if cursor.description else []
+            rowcount = len(tuples) if cursor.description and cursor.rowcount < 0 else cursor.rowcount
+            lastrowid = cursor.lastrowid if _INSERTS.match(sql) else None
+            return Rows(cursor.description, tuples, rowcount, lastrowid=lastrowid)
+        finally:
+            cursor.close()
+
+    def goodbye(self) -> None:
+        """Close the file, or let the next line use the one in memory."""
+        if self._connection is None:
+            return
+        if self._memory is None:
+            self._connection.close()
+        else:
+            self._memory.lock.release()
+
+    # In the loop
+
+    def opened(self) -> None:
+        """The file is open."""
+        self.room = 1
+
+    def submit(self, x: Exchange) -> None:
+        self._x = x
+        self._stopped = False
+        self.room = 0
+
+    def finish(self, outcome: Rows | Exception) -> Sequence[Exchange]:
+        """Put the outcome into its exchange; nothing is finished if that was cancelled."""
+        x, self._x = self._x, None
+        self.room = 1 if self.reusable else 0
+        if x is None:
+            return _NOTHING
+        if isinstance(outcome, Exception):
+            x.head = REFUSED
+            x.error = outcome
+        else:
+            x.head = OK
+            x.data = outcome
+        return (x,)
+
+    def cancel(self, x: Exchange) -> bool:
+        """Forget it; the thread comes back all the same."""
+        self._x = None
+        return True
+
+    def interrupt(self) -> None:
+        """Stop what the thread does now; it notices within microseconds, unless it waits for a lock or the disk."""
+        self._stopped = True
+        if self._connection is not None:
+            self._connection.interrupt()
+
+    def abandon(self, error: AquestsError) -> Sequence[Exchange]:
+        x, self._x = self._x, None
+        self.room = 0
+        self.reusable = False
+        if x is None:
+            return _NOTHING
+        x.error = error
+        return (x,)
