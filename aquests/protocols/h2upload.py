@@ -1,7 +1,8 @@
 """Request bodies on HTTP/2: many of them share a line, each as fast as its window and the line's let it (RFC 9113 5.2).
 
-Bodies take turns, a frame each. A window may be closed on one of them while the others go on; when nothing can
-go on, the line is not hungry, and only WINDOW_UPDATE or SETTINGS make it so again.
+Bodies take turns, a frame each; whose frame was cut short by the window of the line has the rest of its turn when that
+opens again, or those behind large frames would get crumbs only. A window may be closed on one body while the others go
+on; when nothing can go on, the line is not hungry, and only WINDOW_UPDATE or SETTINGS make it so again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from .h2stream import Stream
 
 PIECE: Final = 65536
-"""Bytes taken from a source, and put into the outbox, at once: what a socket takes."""
+"""Bytes put into the outbox at once: what a socket takes."""
 SMALLEST: Final = 512
 """What a frame counts at least of these: tiny ones cost as well."""
 
@@ -25,12 +26,14 @@ SMALLEST: Final = 512
 class Upload:
     """A body on its way out, in pieces as large as the windows allow.
 
-    ``source`` has ``length`` (None: not known before the end) and ``read(n)``: at least a byte, b"" at the end.
+    ``source`` has ``length`` (None: not known before the end) and ``read()``: the next bytes, b"" at the end.
     """
 
-    __slots__ = ("_at", "_held", "_left", "_source")
+    __slots__ = ("_at", "_held", "_left", "_source", "used")
 
     def __init__(self, source: Any):
+        self.used = 0
+        """Bytes of its present turn that are used."""
         self._source = source
         self._left: int | None = source.length
         self._held = b""
@@ -43,7 +46,7 @@ class Upload:
     def take(self, most: int) -> tuple[bytes, bool]:
         """At most so many bytes (none if ``most`` is below 1), and whether they are the last. Raises RequestError."""
         if self._at == len(self._held):
-            self._held = self._source.read(PIECE)
+            self._held = self._source.read()
             self._at = 0
             if not self._held:
                 return b"", True
@@ -65,7 +68,7 @@ class Whole:
         self._at = 0
         self.length: int | None = len(data)
 
-    def read(self, n: int) -> bytes:
+    def read(self, n: int = PIECE) -> bytes:
         piece = self._data[self._at : self._at + n]
         self._at += len(piece)
         return piece
@@ -125,7 +128,7 @@ class Uploads:
             stream = self._turns.popleft()
             upload = stream.upload
             assert upload is not None
-            most = min(self.window, stream.window, LEAST_FRAME)
+            most = min(self.window, stream.window, LEAST_FRAME - upload.used)
             try:
                 piece, last = upload.take(most) if upload.ready(most) else (b"", False)
             except RequestError as error:
@@ -141,10 +144,15 @@ class Uploads:
                 outbox.append(frame(DATA, END_STREAM if last else 0, stream.number, piece))
             else:
                 vain += 1
+            upload.used += len(piece)
             if last:
                 stream.upload = None
+            elif piece and self.window <= 0 and upload.used < LEAST_FRAME:
+                self._turns.appendleft(stream)
             else:
                 self._turns.append(stream)
+                if piece:
+                    upload.used = 0
         return failed
 
     def widen(self, stream: Stream | None, more: int) -> None:

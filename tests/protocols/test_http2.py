@@ -1,0 +1,859 @@
+"""The HTTP/2 wire: the laws of every wire, the h2 library as server and judge, peers that break the rules."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import hpack
+import pytest
+from h2.errors import ErrorCodes
+
+from aquests.errors import (
+    AquestsError,
+    Cancelled,
+    ConnectionEnded,
+    PeerClosed,
+    ProtocolError,
+    RequestError,
+    StreamReset,
+    TooLarge,
+)
+from aquests.exchange import Exchange
+from aquests.protocols import h2frames as h2
+from aquests.protocols.http1 import MAX_INTERIM
+from aquests.protocols.http2 import MAX_REMEMBERED, MAX_RESETS, PATIENCE, RECEIVE_WINDOW, Http2
+from tests.conformance import Case, Turn, check_wire
+from tests.loopback import Pieces, exchange
+from tests.protocols.h2peer import Bare, Talk, data, origin
+
+SETTINGS = h2.frame(h2.SETTINGS, 0, 0, b"")
+ACK = h2.frame(h2.SETTINGS, h2.ACK, 0, b"")
+MIB = 1 << 20
+
+
+# The laws
+
+
+class Speech:
+    """What a server says, with one header table from the first word to the last."""
+
+    def __init__(self) -> None:
+        self.encoder = hpack.Encoder()
+
+    def head(self, stream: int, *fields: tuple[str, str], last: bool = False, status: str = "200") -> bytes:
+        block = self.encoder.encode([(":status", status), *fields])
+        return h2.headers(block, stream, last, 20)
+
+    def trailers(self, stream: int, *fields: tuple[str, str]) -> bytes:
+        return h2.headers(self.encoder.encode(fields), stream, True)
+
+
+def conversations() -> list[Case]:
+    s = Speech()
+    plain = Case(
+        "one by one",
+        Turn(["/a"], SETTINGS + s.head(1, ("content-length", "2"), ("x", "y")) + data(1, b"hi", last=True)),
+        Turn(["/b"], ACK + s.head(3, ("x", "y"), last=True)),
+        Turn(["HEAD /c"], s.head(5, ("content-length", "9"), last=True)),
+        eof=True,
+    )
+    s = Speech()
+    many = Case(
+        "many at once",
+        Turn(["/a"], SETTINGS + s.head(1, last=True)),
+        Turn(
+            ["/b", "POST body", "/d"],
+            s.head(7, ("x", "1"))
+            + s.head(3, ("x", "2"), status="404")
+            + data(7, b"d1")
+            + h2.frame(h2.PING, 0, 0, b"12345678")
+            + data(3, b"b", last=True)
+            + h2.frame(h2.DATA, h2.PADDED, 7, b"\2d2\0\0")
+            + s.head(5, status="103")
+            + s.head(5, ("x", "1"))
+            + h2.window_update(0, 70_000)
+            + data(5, b"")
+            + s.trailers(7, ("grpc-status", "0"))
+            + h2.frame(99, 255, 5, b"unknown")
+            + data(5, b"c", last=True),
+        ),
+        Turn(["/e", "/f"], s.head(9, last=True) + h2.rst_stream(11, h2.REFUSED_STREAM)),
+    )
+    s = Speech()
+    goodbye = Case(
+        "goodbye",
+        Turn(["/a"], SETTINGS + s.head(1, last=True)),
+        Turn(
+            ["/b", "/c", "/d"],
+            h2.frame(h2.GOAWAY, 0, 0, (5).to_bytes(4) + bytes(4) + b"later")
+            + s.head(5, last=True)
+            + h2.rst_stream(3, h2.CANCEL),
+        ),
+    )
+    s = Speech()
+    malformed = Case(
+        "malformed",
+        Turn(["/a"], SETTINGS + s.head(1, last=True)),
+        Turn(
+            ["/b", "/c", "/d"],
+            s.head(3, ("Upper", "x"), last=True)
+            + s.head(5, ("content-length", "1"))
+            + data(5, b"22", last=True)
+            + s.head(7)
+            + data(7, b"good", last=True),
+        ),
+    )
+    upload = Case(
+        "uploads",
+        Turn(
+            ["/a"],
+            h2.frame(h2.SETTINGS, 0, 0, h2.settings(((h2.INITIAL_WINDOW_SIZE, 1 << 20),)))
+            + h2.window_update(0, 1 << 20)
+            + Speech().head(1, last=True),
+        ),
+        Turn(["PUT large", "PUT pieces"], Speech().head(5, last=True)),
+        Turn([], Speech().head(3, last=True)),
+    )
+    wrong = Case("rules broken", Turn(["/a"], SETTINGS + data(3, b"never opened")))
+    other = Case("another protocol", Turn(["/a"], b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+    return [plain, many, goodbye, malformed, upload, wrong, other]
+
+
+def make_exchange(ask: str) -> Exchange:
+    method, _, what = ask.rpartition(" ")
+    bodies: dict[str, Callable[[], Any]] = {
+        "body": lambda: b"body",
+        "large": lambda: bytes(150_000),
+        "pieces": lambda: Pieces(*[b"x" * 30_000] * 4),
+    }
+    body = bodies[what]() if what in bodies else None
+    return exchange(body, method=method or "GET", url=f"http://peer/{what.lstrip('/')}")
+
+
+@pytest.mark.parametrize("case", conversations(), ids=str)
+def test_laws(case: Case) -> None:
+    check_wire(lambda: Http2(origin()), make_exchange, [case])
+
+
+# Ordinary answers, the h2 library serving
+
+
+def test_one_request() -> None:
+    talk = Talk()
+    x = talk.ask(url="http://peer/a?b", headers=(("X-Own", "1"),))
+    assert talk.asked[1].fields == {
+        ":method": "GET",
+        ":scheme": "http",
+        ":authority": "peer",
+        ":path": "/a?b",
+        "accept": "*/*",
+        "x-own": "1",
+    }
+    assert talk.asked[1].ended and talk.wire.room == 9
+    talk.answer(1, fields=[("Content-Type", "text/plain"), ("x", b"\xe4")], body=b"hello")
+    head: Any = x.head
+    assert talk.harness.done == [x] and x.error is None and x.body == b"hello"
+    assert (head.status, head.reason, head.version, head.lane) == (200, "OK", "2.0", "HTTP/2.0")
+    assert head.headers["content-type"] == "text/plain" and head.headers["x"] == "\xe4"
+    assert talk.wire.room == 10 and not talk.wire.inflight
+
+
+@pytest.mark.parametrize("status", [200, 204, 304, 404, 500])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE", "PURGE"])
+def test_methods_and_statuses(method: str, status: int) -> None:
+    talk = Talk()
+    x = talk.ask(method=method)
+    body = b"" if method == "HEAD" or status in (204, 304) else b"text"
+    talk.answer(1, status, body=body)
+    assert x.error is None and x.head is not None
+    assert (x.head.status, x.body) == (status, body)
+    assert talk.asked[1].fields.get("content-length") == ("0" if method == "POST" else None)
+
+
+@pytest.mark.parametrize("padding", [None, 0, 1, 255])
+@pytest.mark.parametrize("size", [0, 1, 16384, 16385, 3 * MIB])
+def test_bodies_trailers_and_padding(size: int, padding: int | None) -> None:
+    talk = Talk(seed=size)
+    x = talk.ask()
+    body = random.Random(size).randbytes(size)
+    talk.answer(1, body=body, trailers=[("grpc-status", "0"), ("x", "y")], padding=padding)
+    assert x.error is None and x.body == body
+    assert x.trailers == (("grpc-status", "0"), ("x", "y"))
+
+
+def test_a_body_larger_than_every_window() -> None:
+    talk = Talk()
+    one, other = talk.ask(), talk.ask()
+    body = random.Random(1).randbytes(RECEIVE_WINDOW + 5 * MIB)
+    talk.answer(1, body=body)
+    talk.answer(3, body=b"other")
+    assert one.body == body and other.body == b"other"
+
+
+def test_interim_answers_are_skipped() -> None:
+    talk = Talk()
+    x = talk.ask()
+    for status in ("100", "103"):
+        talk.server.send_headers(1, [(":status", status), ("link", "</a>")])
+    talk.pump()
+    assert x.progress and not talk.harness.done
+    talk.answer(1, body=b"final")
+    assert x.head is not None and (x.head.status, x.body) == (200, b"final")
+
+
+def test_a_large_header_block_comes_in_pieces() -> None:
+    talk = Talk()
+    x = talk.ask()
+    fields = [(f"x-{number}", str(number) * 200) for number in range(100)]
+    talk.answer(1, fields=fields)
+    assert x.head is not None and dict(x.head.headers.items()) == dict(fields)
+
+
+def test_large_requests_are_continued() -> None:
+    talk = Talk()
+    value = "v" * 40_000
+    talk.ask(headers=(("x", value),))
+    assert talk.asked[1].fields["x"] == value
+
+
+def test_answers_in_any_order() -> None:
+    talk = Talk(streams=100, seed=1)
+    asked = {2 * number + 1: talk.ask(url=f"http://peer/{number}") for number in range(100)}
+    assert talk.wire.room == 0 and list(talk.wire.inflight) == list(asked.values())
+    for stream in random.Random(2).sample(sorted(asked), 100):
+        talk.answer(stream, body=talk.asked[stream].fields[":path"].encode())
+    assert [asked[stream].body for stream in asked] == [b"/%d" % number for number in range(100)]
+
+
+def test_the_first_byte_is_told() -> None:
+    talk = Talk()
+    x = talk.ask()
+    talk.harness.feed([])
+    talk.server.send_headers(1, [(":status", "200")])
+    finished = talk.wire.receive(talk.server.data_to_send())
+    assert not finished and talk.wire.begun == [x] and x.progress
+    talk.wire.begun.clear()
+    before = x.progress
+    talk.server.send_data(1, b"abc")
+    talk.wire.receive(talk.server.data_to_send())
+    assert talk.wire.begun == [] and x.progress > before
+
+
+# Bodies of requests
+
+
+@pytest.mark.parametrize("size", [0, 1, 16384, 60_000, 65_535, 65_536, 5 * MIB])
+@pytest.mark.parametrize("kind", ["bytes", "known", "unknown"])
+def test_uploads(kind: str, size: int) -> None:
+    talk = Talk(seed=size)
+    body = random.Random(size).randbytes(size)
+    pieces = [body[at : at + 50_000] for at in range(0, size, 50_000)]
+    payload = body if kind == "bytes" else Pieces(*pieces, length=size if kind == "known" else None)
+    x = talk.ask(payload, method="POST")
+    asked = talk.asked[1]
+    assert asked.body == body and asked.ended
+    assert asked.fields.get("content-length") == (None if kind == "unknown" else str(size))
+    talk.answer(1)
+    assert x.error is None and not talk.wire.hungry
+
+
+def test_a_small_body_goes_out_with_its_head() -> None:
+    talk = Bare()
+    talk.ask(b"body", method="POST")
+    assert len(talk.harness.sent) == 1
+    assert [(kind, flags) for kind, flags, _, _ in talk.sent()] == [(h2.HEADERS, 4), (h2.DATA, 1)]
+
+
+def test_uploads_share_the_line() -> None:
+    """Nobody gets far ahead while all have something to send."""
+    talk = Talk(settings={4: 1 << 20}, credit=False)
+    sizes = dict.fromkeys((1, 3, 5, 7), 0)
+    for _ in sizes:
+        talk.ask(bytes(MIB), method="PUT")
+    for _ in range(30):
+        talk.server.increment_flow_control_window(20_000)
+        before = {stream: len(talk.asked[stream].body) for stream in sizes}
+        talk.pump()
+        shares = [len(talk.asked[stream].body) - before[stream] for stream in sizes]
+        assert sum(shares) == 20_000
+        sizes = {stream: len(talk.asked[stream].body) for stream in sizes}
+    # The first had the line for itself for a window; since then they take turns.
+    rest = [size for stream, size in sizes.items() if stream != 1]
+    assert max(rest) - min(rest) <= 2 * 16384, sizes
+    talk.server.increment_flow_control_window(1 << 24)
+    talk.pump()
+    assert all(asked.ended and len(asked.body) == MIB for asked in talk.asked.values())
+
+
+def test_an_answer_before_the_upload_is_through_counts() -> None:
+    talk = Talk(credit=False)
+    x, other = talk.ask(bytes(MIB), method="POST"), talk.ask()
+    talk.answer(1, 413, body=b"too large")
+    assert x.error is None and x.head is not None and x.head.status == 413 and x.body == b"too large"
+    assert talk.asked[1].reset == ErrorCodes.CANCEL and not talk.wire.hungry
+    talk.answer(3, body=b"ok")
+    assert other.body == b"ok"
+
+
+def test_a_source_that_fails_takes_only_its_own_request() -> None:
+    talk = Talk()
+    other = talk.ask()
+    x = talk.ask(Pieces(b"x" * 100, RequestError("the file is gone")), method="PUT")
+    assert isinstance(x.error, RequestError) and talk.asked[3].reset == ErrorCodes.CANCEL
+    assert talk.wire.room == 9
+    talk.answer(1, body=b"ok")
+    assert other.body == b"ok"
+
+
+def test_a_peer_with_tiny_windows() -> None:
+    talk = Talk(settings={4: 5})
+    talk.ask(b"0123456789" * 10, method="POST")
+    assert talk.asked[1].body == b"0123456789" * 10 and talk.asked[1].ended
+
+
+def test_windows_that_become_smaller_and_larger() -> None:
+    talk = Talk(credit=False)
+    talk.ask(bytes(100_000), method="POST")
+    assert len(talk.asked[1].body) == 65_535
+    talk.server.increment_flow_control_window(1 << 20)
+    talk.server.update_settings({4: 30_000})
+    talk.pump()
+    assert len(talk.asked[1].body) == 65_535
+    talk.server.increment_flow_control_window(40_000, 1)
+    talk.pump()
+    assert len(talk.asked[1].body) == 70_000
+    talk.server.update_settings({4: 200_000})
+    talk.pump()
+    assert len(talk.asked[1].body) == 100_000 and talk.asked[1].ended
+
+
+# Room
+
+
+def test_one_stream_before_the_peer_has_spoken() -> None:
+    talk = Bare(streams=5, greet=False)
+    assert talk.wire.room == 1
+    talk.ask()
+    assert talk.wire.room == 0
+    talk.say(SETTINGS)
+    assert talk.wire.room == 4
+
+
+@pytest.mark.parametrize(("ours", "theirs", "room"), [(5, None, 5), (5, 3, 3), (5, 100, 5), (1, 100, 1)])
+def test_never_more_than_either_allows(ours: int, theirs: int | None, room: int) -> None:
+    settings = () if theirs is None else ((h2.MAX_CONCURRENT_STREAMS, theirs),)
+    assert Bare(ours, settings=settings).wire.room == room
+
+
+def test_a_limit_that_changes_in_mid_run() -> None:
+    talk = Talk(streams=10)
+    asked = [talk.ask() for _ in range(6)]
+    talk.server.update_settings({3: 4})
+    talk.pump()
+    assert talk.wire.room == 0
+    for number, room in ((1, 0), (3, 0), (5, 1)):
+        talk.answer(number)
+        assert talk.wire.room == room
+    talk.server.update_settings({3: 100})
+    talk.pump()
+    assert talk.wire.room == 7 and [x.error for x in asked] == [None] * 6
+
+
+def test_a_peer_that_allows_nothing_is_left() -> None:
+    talk = Talk()
+    x = talk.ask()
+    talk.server.update_settings({3: 0})
+    talk.pump()
+    assert talk.wire.reusable and talk.wire.room == 0
+    talk.answer(1, body=b"ok")
+    assert x.body == b"ok" and not talk.wire.reusable
+
+
+def test_numbers_come_to_an_end() -> None:
+    talk = Bare(streams=2)
+    talk.wire._next = h2.MOST - 4
+    x = talk.ask()
+    assert [number for _, _, number, _ in talk.sent()] == [h2.MOST - 4]
+    talk.say(talk.head(h2.MOST - 4, last=True))
+    assert x.error is None and talk.wire.room == 0 and not talk.wire.reusable
+
+
+def test_settings_are_acknowledged_and_pings_answered() -> None:
+    talk = Bare()
+    talk.say(h2.frame(h2.SETTINGS, 0, 0, h2.settings(((h2.HEADER_TABLE_SIZE, 0), (77, 1)))), ACK)
+    talk.say(h2.frame(h2.PING, 0, 0, b"12345678"), h2.frame(h2.PING, h2.ACK, 0, b"87654321"))
+    assert talk.sent() == [(h2.SETTINGS, h2.ACK, 0, b""), (h2.PING, h2.ACK, 0, b"12345678")]
+
+
+def test_header_tables_of_any_size() -> None:
+    talk = Talk()
+    for size in (0, 4096, 100, 65536):
+        talk.server.update_settings({1: size})
+        talk.pump()
+        x = talk.ask(headers=(("cookie", "a=b"), ("x", "y")))
+        talk.answer(max(talk.asked), body=b"ok")
+        assert x.body == b"ok"
+
+
+def test_larger_frames_may_be_used_for_headers() -> None:
+    talk = Bare(settings=((h2.MAX_FRAME_SIZE, 50_000),))
+    talk.ask(headers=(("x", "v" * 40_000),))
+    assert [kind for kind, _, _, _ in talk.sent()] == [h2.HEADERS]
+
+
+def test_windows_are_given_back_by_halves() -> None:
+    talk = Bare()
+    talk.ask()
+    talk.say(talk.head(1))
+    talk.sent()
+    frame = data(1, bytes(16384))
+    updates = []
+    for _ in range(4 * RECEIVE_WINDOW // 16384):
+        talk.say(frame)
+        updates += [(kind, number, int.from_bytes(payload)) for kind, _, number, payload in talk.sent()]
+    assert {kind for kind, _, _ in updates} == {h2.WINDOW_UPDATE}
+    assert [number for _, number, _ in updates] == [0, 1] * 7
+    assert {more for _, _, more in updates} == {RECEIVE_WINDOW // 2 + 16384}
+
+
+# Streams that fail, and leave the others alone
+
+
+def others_go_on(talk: Bare, other: Exchange) -> None:
+    """Stream 1 is still good."""
+    assert talk.wire.error is None and talk.wire.reusable
+    talk.say(talk.head(1), data(1, b"fine", last=True))
+    assert other.error is None and other.body == b"fine"
+
+
+@pytest.mark.parametrize(
+    ("code", "untouched"), [(h2.CANCEL, False), (h2.REFUSED_STREAM, True), (h2.NO_ERROR, False), (99, False)]
+)
+@pytest.mark.parametrize("begun", [False, True])
+def test_the_peer_resets(code: int, untouched: bool, begun: bool) -> None:
+    talk = Bare()
+    other, x = talk.ask(), talk.ask()
+    if begun:
+        talk.say(talk.head(3), data(3, b"some"))
+    talk.say(h2.rst_stream(3, code))
+    assert isinstance(x.error, StreamReset) and h2.code_name(code) in x.error.message
+    assert x.error.code == 721 and x.untouched is untouched
+    assert talk.wire.room == 9
+    others_go_on(talk, other)
+
+
+MALFORMED = {
+    "upper case": lambda talk: talk.head(3, ("Upper", "x"), last=True),
+    "no status": lambda talk: talk.head(3, ("x", "y"), last=True, status=None),
+    "nothing": lambda talk: h2.frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, 3, b""),
+    "status twice": lambda talk: talk.head(3, (":status", "200")),
+    "status last": lambda talk: talk.head(3, ("x", "y"), (":status", "200"), status=None),
+    "bad status": lambda talk: talk.head(3, status="2000"),
+    "other pseudo header": lambda talk: talk.head(3, (":path", "/")),
+    "connection": lambda talk: talk.head(3, ("connection", "close")),
+    "transfer-encoding": lambda talk: talk.head(3, ("transfer-encoding", "chunked")),
+    "line feed": lambda talk: talk.head(3, ("x", "a\nb")),
+    "data first": lambda talk: data(3, b"x"),
+    "an end without a head": lambda talk: data(3, b"", last=True),
+    "too short": lambda talk: talk.head(3, ("content-length", "5")) + data(3, b"1234", last=True),
+    "nothing at all": lambda talk: talk.head(3, ("content-length", "5"), last=True),
+    "too long": lambda talk: talk.head(3, ("content-length", "5")) + data(3, b"123456"),
+    "too short with trailers": lambda talk: (
+        talk.head(3, ("content-length", "1")) + talk.head(3, ("x", "y"), last=True, status=None)
+    ),
+    "lengths": lambda talk: talk.head(3, ("content-length", "5"), ("content-length", "6")),
+    "bad length": lambda talk: talk.head(3, ("content-length", "x")),
+    "101": lambda talk: talk.head(3, status="101"),
+    "the end is interim": lambda talk: talk.head(3, status="103", last=True),
+    "interim without end": lambda talk: b"".join(talk.head(3, status="103") for _ in range(MAX_INTERIM + 1)),
+    "a second head": lambda talk: talk.head(3) + talk.head(3, last=True),
+    "trailers that go on": lambda talk: talk.head(3) + talk.head(3, ("x", "y"), status=None),
+    "pseudo header in trailers": lambda talk: talk.head(3) + talk.head(3, (":x", "y"), last=True, status=None),
+    "bad trailers": lambda talk: talk.head(3) + talk.head(3, ("A", "y"), last=True, status=None),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_answers(name: str) -> None:
+    talk = Bare()
+    other, x = talk.ask(), talk.ask()
+    talk.sent()
+    talk.say(MALFORMED[name](talk))
+    assert isinstance(x.error, ProtocolError) and x.error.code == 715, x.error
+    assert "malformed answer" in x.error.message
+    assert talk.resets() == {3: h2.PROTOCOL_ERROR}
+    others_go_on(talk, other)
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_a_body_where_none_may_be(method: str) -> None:
+    talk = Bare()
+    talk.ask()
+    x = talk.ask(method=method)
+    talk.say(talk.head(3, status="200" if method == "HEAD" else "304"), data(3, b"x"))
+    assert isinstance(x.error, ProtocolError)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_too_large_answers(told: bool) -> None:
+    talk = Bare()
+    other, x = talk.ask(), talk.ask(max_content=100)
+    talk.sent()
+    if told:
+        talk.say(talk.head(3, ("content-length", "101")))
+    else:
+        talk.say(talk.head(3), data(3, bytes(60)))
+        assert x.error is None
+        talk.say(data(3, bytes(41)))
+    assert isinstance(x.error, TooLarge) and talk.resets() == {3: h2.CANCEL}
+    talk.say(data(3, bytes(1000)), data(3, b"", last=True))  # was under way
+    others_go_on(talk, other)
+
+
+# What was cancelled
+
+
+def test_cancel() -> None:
+    talk = Talk()
+    x, other = talk.ask(), talk.ask()
+    talk.answer(3, body=b"first")
+    assert talk.wire.cancel(x) and talk.wire.room == 10 and talk.wire.reusable
+    talk.harness.done.append(x)
+    talk.harness._look(())
+    talk.pump()
+    assert talk.asked[1].reset == ErrorCodes.CANCEL
+    assert other.body == b"first" and talk.ask() and talk.wire.room == 9
+
+
+def test_a_silent_line_takes_nothing_new() -> None:
+    """Nothing came since the request was sent: perhaps nobody is there."""
+    talk = Bare()
+    first = talk.ask()
+    talk.say(talk.head(1, last=True))
+    x, other = talk.ask(), talk.ask()
+    assert talk.wire.cancel(x)
+    assert talk.wire.room == 0 and not talk.wire.reusable and list(talk.wire.inflight) == [other]
+    talk.harness.done.append(x)
+    talk.say(talk.head(5, last=True))
+    assert first.error is other.error is None
+
+
+def test_cancelling_an_upload_lets_the_others_on() -> None:
+    talk = Talk(credit=False)
+    x, other = talk.ask(bytes(MIB), method="PUT"), talk.ask(bytes(MIB), method="PUT")
+    talk.server.ping(b"12345678")
+    talk.pump()
+    assert talk.wire.cancel(x)
+    talk.harness.done.append(x)
+    talk.harness._look(())
+    talk.server.increment_flow_control_window(2 * MIB)
+    talk.server.increment_flow_control_window(MIB, 3)
+    talk.pump()
+    assert talk.asked[3].ended and other in talk.wire.inflight
+
+
+def test_cancelling_what_is_through_is_nothing() -> None:
+    talk = Bare()
+    x = talk.ask()
+    talk.say(talk.head(1, last=True))
+    talk.sent()
+    assert talk.wire.cancel(x) and not talk.sent()
+
+
+def cancelled(body: bytes = b"") -> Bare:
+    """Stream 1 was cancelled while its answer was under way."""
+    talk = Bare()
+    x, other = talk.ask(), talk.ask()
+    talk.say(talk.head(3), *([data(1, body)] if body else []))
+    assert talk.wire.cancel(x) and other
+    talk.harness.done.append(x)
+    talk.harness._look(())
+    talk.sent()
+    return talk
+
+
+def test_what_was_under_way_is_dropped() -> None:
+    talk = cancelled()
+    talk.say(talk.head(1, ("x", "y")), data(1, b"late"), h2.window_update(1, 5), data(1, b"later", last=True))
+    talk.say(talk.head(3, ("x", "y"), last=True, status=None))  # the header table was kept
+    assert talk.wire.error is None and talk.harness.done[-1].trailers == (("x", "y"),)
+
+
+def test_its_window_is_given_back() -> None:
+    talk = cancelled()
+    frames = 0
+    while not (sent := talk.sent()):
+        talk.say(data(1, bytes(16384)))
+        frames += 1
+    assert sent == [(h2.WINDOW_UPDATE, 0, 0, (frames * 16384).to_bytes(4))]
+
+
+def test_but_not_more_than_its_own_window() -> None:
+    talk = cancelled()
+    while talk.wire.error is None:
+        talk.say(data(1, bytes(16384)))
+    assert "window of the stream" in str(talk.wire.error)
+
+
+@pytest.mark.parametrize("last", ["DATA", "RST_STREAM"])
+def test_nothing_comes_behind_its_end(last: str) -> None:
+    talk = cancelled()
+    talk.say(data(1, b"", last=True) if last == "DATA" else h2.rst_stream(1, h2.CANCEL))
+    assert talk.wire.error is None
+    talk.say(data(1, b"x"))
+    assert isinstance(talk.wire.error, ConnectionEnded) and "closed" in str(talk.wire.error)
+
+
+def test_it_is_not_remembered_for_ever() -> None:
+    talk = Bare(streams=1)
+    for number in range(MAX_REMEMBERED + 10):
+        x = talk.ask(max_content=0)
+        talk.say(talk.head(2 * number + 1), data(2 * number + 1, b"x"))
+        assert isinstance(x.error, TooLarge)
+    assert len(talk.wire._reset) == MAX_REMEMBERED
+
+
+# The end
+
+
+def goaway(last: int, code: int = 0, words: bytes = b"") -> bytes:
+    return h2.frame(h2.GOAWAY, 0, 0, last.to_bytes(4) + code.to_bytes(4) + words)
+
+
+def test_goaway() -> None:
+    talk = Bare()
+    one, two, three = talk.ask(), talk.ask(bytes(200_000), method="PUT"), talk.ask(bytes(200_000), method="PUT")
+    talk.say(goaway(3, 11, b"too much"))
+    assert talk.wire.room == 0 and not talk.wire.reusable and talk.wire.error is None
+    assert talk.harness.done == [three] and three.untouched
+    assert isinstance(three.error, ConnectionEnded) and three.error.code == 720
+    assert "ENHANCE_YOUR_CALM: too much" in three.error.message
+    talk.say(talk.head(1, last=True), goaway(1))
+    assert one.error is None and two.untouched
+    assert not talk.wire.inflight
+
+
+def test_goaway_on_an_idle_line() -> None:
+    talk = Bare()
+    talk.say(goaway(0))
+    assert talk.wire.room == 0 and not talk.wire.reusable and talk.wire.error is None
+
+
+def test_the_line_is_closed_after_goaway() -> None:
+    talk = Bare()
+    x = talk.ask()
+    talk.say(goaway(1))
+    talk.harness.receive_eof()
+    assert isinstance(x.error, ConnectionEnded) and not x.untouched
+    assert "NO_ERROR" in x.error.message and "closed the line" in x.error.message
+
+
+def test_the_line_is_closed_without_a_word() -> None:
+    talk = Bare()
+    one, other = talk.ask(), talk.ask()
+    talk.say(talk.head(1))
+    talk.harness.receive_eof()
+    assert type(one.error) is type(other.error) is PeerClosed and one.error is not other.error
+    assert one.progress and not other.progress
+
+
+def test_abandoned() -> None:
+    talk = Bare()
+    one, other = talk.ask(), talk.ask(bytes(MIB), method="PUT")
+    cause = OSError("x")
+    error = Cancelled("stopped")
+    error.__cause__ = cause
+    talk.harness.abandon(error)
+    assert one.error is not other.error
+    for x in (one, other):
+        assert isinstance(x.error, Cancelled) and x.error.message == "stopped" and x.error.__cause__ is cause
+
+
+def test_goodbye() -> None:
+    talk = Talk()
+    talk.wire.goodbye()
+    talk.harness._look(())
+    talk.pump()
+    assert talk.goaway is not None and talk.goaway.error_code == ErrorCodes.NO_ERROR
+
+
+# Peers that break the rules
+
+END = h2.END_HEADERS
+WRONG: dict[str, tuple[Callable[[Bare], bytes], int]] = {
+    "frame too large": (lambda t: h2.frame(h2.DATA, 0, 1, bytes(16385)), h2.FRAME_SIZE_ERROR),
+    "settings on a stream": (lambda t: h2.frame(h2.SETTINGS, 0, 1, b""), h2.PROTOCOL_ERROR),
+    "settings cut short": (lambda t: h2.frame(h2.SETTINGS, 0, 0, b"12345"), h2.FRAME_SIZE_ERROR),
+    "ack with settings": (lambda t: h2.frame(h2.SETTINGS, h2.ACK, 0, b"123456"), h2.FRAME_SIZE_ERROR),
+    "push allowed": (lambda t: h2.frame(h2.SETTINGS, 0, 0, h2.settings(((2, 1),))), h2.PROTOCOL_ERROR),
+    "initial window": (lambda t: h2.frame(h2.SETTINGS, 0, 0, h2.settings(((4, 1 << 31),))), h2.FLOW_CONTROL_ERROR),
+    "frame size": (lambda t: h2.frame(h2.SETTINGS, 0, 0, h2.settings(((5, 100),))), h2.PROTOCOL_ERROR),
+    "push": (lambda t: h2.frame(h2.PUSH_PROMISE, END, 1, b"\0\0\0\2\x82"), h2.PROTOCOL_ERROR),
+    "ping on a stream": (lambda t: h2.frame(h2.PING, 0, 1, bytes(8)), h2.PROTOCOL_ERROR),
+    "ping of seven": (lambda t: h2.frame(h2.PING, 0, 0, bytes(7)), h2.FRAME_SIZE_ERROR),
+    "goaway on a stream": (lambda t: h2.frame(h2.GOAWAY, 0, 1, bytes(8)), h2.PROTOCOL_ERROR),
+    "goaway cut short": (lambda t: h2.frame(h2.GOAWAY, 0, 0, bytes(7)), h2.FRAME_SIZE_ERROR),
+    "goaway goes back": (lambda t: goaway(1) + goaway(3), h2.PROTOCOL_ERROR),
+    "priority on stream 0": (lambda t: h2.frame(h2.PRIORITY, 0, 0, bytes(5)), h2.PROTOCOL_ERROR),
+    "priority of four": (lambda t: h2.frame(h2.PRIORITY, 0, 1, bytes(4)), h2.FRAME_SIZE_ERROR),
+    "reset of stream 0": (lambda t: h2.rst_stream(0, 0), h2.PROTOCOL_ERROR),
+    "reset of the future": (lambda t: h2.rst_stream(5, 0), h2.PROTOCOL_ERROR),
+    "reset cut short": (lambda t: h2.frame(h2.RST_STREAM, 0, 1, b"123"), h2.FRAME_SIZE_ERROR),
+    "window by nothing": (lambda t: h2.window_update(0, 0), h2.PROTOCOL_ERROR),
+    "stream window by nothing": (lambda t: h2.window_update(1, 0), h2.PROTOCOL_ERROR),
+    "window cut short": (lambda t: h2.frame(h2.WINDOW_UPDATE, 0, 0, b"123"), h2.FRAME_SIZE_ERROR),
+    "window over the top": (lambda t: h2.window_update(0, h2.MOST), h2.FLOW_CONTROL_ERROR),
+    "stream window over the top": (lambda t: h2.window_update(1, h2.MOST), h2.FLOW_CONTROL_ERROR),
+    "window of the future": (lambda t: h2.window_update(5, 1), h2.PROTOCOL_ERROR),
+    "window of their own": (lambda t: h2.window_update(2, 1), h2.PROTOCOL_ERROR),
+    "data on stream 0": (lambda t: data(0, b"x"), h2.PROTOCOL_ERROR),
+    "data of the future": (lambda t: data(5, b"x"), h2.PROTOCOL_ERROR),
+    "data of their own": (lambda t: data(2, b"x"), h2.PROTOCOL_ERROR),
+    "data behind the end": (lambda t: t.head(1, last=True) + data(1, b"x"), h2.STREAM_CLOSED),
+    "data behind a reset": (lambda t: h2.rst_stream(1, 0) + data(1, b"x"), h2.STREAM_CLOSED),
+    "head behind the end": (lambda t: t.head(1, last=True) + t.head(1, last=True), h2.STREAM_CLOSED),
+    "head on stream 0": (lambda t: t.head(0), h2.PROTOCOL_ERROR),
+    "head of the future": (lambda t: t.head(5), h2.PROTOCOL_ERROR),
+    "padding": (lambda t: h2.frame(h2.DATA, h2.PADDED, 1, b"\5abc"), h2.PROTOCOL_ERROR),
+    "padding of nothing": (lambda t: h2.frame(h2.DATA, h2.PADDED, 1, b""), h2.PROTOCOL_ERROR),
+    "padded head": (lambda t: h2.frame(h2.HEADERS, END | h2.PADDED, 1, b"\5abc"), h2.PROTOCOL_ERROR),
+    "priority in a head": (lambda t: h2.frame(h2.HEADERS, END | h2.WITH_PRIORITY, 1, b"\1"), h2.FRAME_SIZE_ERROR),
+    "continuation of nothing": (lambda t: h2.frame(h2.CONTINUATION, END, 1, b"\x88"), h2.PROTOCOL_ERROR),
+    "continuation elsewhere": (
+        lambda t: h2.frame(h2.HEADERS, 0, 1, b"\x88") + h2.frame(h2.CONTINUATION, END, 3, b""),
+        h2.PROTOCOL_ERROR,
+    ),
+    "interrupted head": (
+        lambda t: h2.frame(h2.HEADERS, 0, 1, b"\x88") + h2.frame(h2.PING, 0, 0, bytes(8)),
+        h2.PROTOCOL_ERROR,
+    ),
+    "bad compression": (lambda t: h2.frame(h2.HEADERS, END, 1, b"\xff\xff\xff"), h2.COMPRESSION_ERROR),
+    "bad index": (lambda t: h2.frame(h2.HEADERS, END, 1, b"\xbe"), h2.COMPRESSION_ERROR),
+    "bad compression on a closed stream": (
+        lambda t: t.head(1, last=True) + h2.frame(h2.HEADERS, END, 1, b"\xbe"),
+        h2.COMPRESSION_ERROR,
+    ),
+    "header bomb": (
+        lambda t: h2.frame(h2.HEADERS, END, 1, b"\x88\x40\x01a\x7f\xa1\x1e" + bytes(4000) + b"\xbe" * 100),
+        h2.ENHANCE_YOUR_CALM,
+    ),
+    "too many fields": (lambda t: h2.frame(h2.HEADERS, END, 1, b"\x88" + b"\x90" * 600), h2.ENHANCE_YOUR_CALM),
+    "continuation flood": (
+        lambda t: h2.frame(h2.HEADERS, 0, 1, b"\x88") + h2.frame(h2.CONTINUATION, 0, 1, b"") * 200,
+        h2.ENHANCE_YOUR_CALM,
+    ),
+    "endless head": (
+        lambda t: h2.frame(h2.HEADERS, 0, 1, b"\x88") + h2.frame(h2.CONTINUATION, 0, 1, bytes(16384)) * 5,
+        h2.ENHANCE_YOUR_CALM,
+    ),
+    "ping flood": (lambda t: h2.frame(h2.PING, 0, 0, bytes(8)) * (PATIENCE + 1), h2.ENHANCE_YOUR_CALM),
+    "settings flood": (lambda t: SETTINGS * (PATIENCE + 1), h2.ENHANCE_YOUR_CALM),
+    "ack flood": (lambda t: ACK * (PATIENCE + 1), h2.ENHANCE_YOUR_CALM),
+    "empty data flood": (lambda t: t.head(1) + data(1) * (PATIENCE + 1), h2.ENHANCE_YOUR_CALM),
+    "padding flood": (
+        lambda t: t.head(1) + h2.frame(h2.DATA, h2.PADDED, 1, b"\0") * (PATIENCE + 1),
+        h2.ENHANCE_YOUR_CALM,
+    ),
+    "priority flood": (lambda t: h2.frame(h2.PRIORITY, 0, 1, bytes(5)) * (PATIENCE + 1), h2.ENHANCE_YOUR_CALM),
+    "unknown flood": (lambda t: h2.frame(77, 0, 1, b"") * (PATIENCE + 1), h2.ENHANCE_YOUR_CALM),
+    "window flood": (lambda t: h2.window_update(0, 1) * (PATIENCE + 1), h2.ENHANCE_YOUR_CALM),
+    "reset flood": (lambda t: h2.rst_stream(1, 0) * (PATIENCE + 2), h2.ENHANCE_YOUR_CALM),
+    "goaway flood": (lambda t: goaway(99) * (PATIENCE + 1), h2.ENHANCE_YOUR_CALM),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_rules_broken(name: str) -> None:
+    say, code = WRONG[name]
+    talk = Bare()
+    one, other = talk.ask(), talk.ask()
+    talk.sent()
+    talk.say(say(talk))
+    error = talk.wire.error
+    assert isinstance(error, ConnectionEnded) and error.code == 720, error
+    assert talk.wire.room == 0 and not talk.wire.hungry
+    told, words = talk.goaway()
+    assert told == code, (h2.code_name(told), words)
+    assert words and words in error.message and h2.code_name(code) in error.message
+    talk.harness.abandon(error)
+    assert other.error is not None and one in talk.harness.done
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"SSH-2.0-x\r\n",
+        h2.frame(h2.PING, 0, 0, bytes(8)),
+        ACK,
+        bytes(9),
+    ],
+)
+def test_another_protocol(first: bytes) -> None:
+    talk = Bare(greet=False)
+    talk.ask()
+    talk.sent()
+    talk.say(first)
+    assert isinstance(talk.wire.error, ConnectionEnded) and "does not speak HTTP/2" in str(talk.wire.error)
+    assert talk.goaway()[0] == h2.PROTOCOL_ERROR
+
+
+def test_rapid_resets() -> None:
+    talk = Bare(streams=1)
+    for number in range(MAX_RESETS):
+        talk.ask()
+        talk.say(h2.rst_stream(2 * number + 1, h2.CANCEL))
+    assert talk.wire.error is None
+    talk.ask()
+    talk.say(talk.head(2 * MAX_RESETS + 1, last=True))  # one good answer between them
+    for number in range(MAX_RESETS + 1, 2 * MAX_RESETS + 1):
+        talk.ask()
+        talk.say(h2.rst_stream(2 * number + 1, h2.CANCEL))
+    assert talk.wire.error is None
+    talk.ask()
+    talk.sent()
+    talk.say(h2.rst_stream(4 * MAX_RESETS + 3, h2.CANCEL))
+    assert "over 1,000 streams reset" in str(talk.wire.error)
+    assert talk.goaway()[0] == h2.ENHANCE_YOUR_CALM
+
+
+def test_pings_of_a_long_life() -> None:
+    """Patience is restored by every answer, and by much data."""
+    talk = Bare()
+    pings = h2.frame(h2.PING, 0, 0, bytes(8)) * (PATIENCE - 1)
+    for number in range(3):
+        talk.ask()
+        talk.say(pings, talk.head(2 * number + 1, last=True))
+    talk.ask()
+    talk.say(talk.head(7))
+    for _ in range(3):
+        talk.say(pings, data(7, bytes(16384)) * (RECEIVE_WINDOW // 2 // 16384 + 1))
+    assert talk.wire.error is None
+
+
+def test_a_line_that_broke_the_rules_gives_what_was_good() -> None:
+    talk = Bare()
+    good, lost = talk.ask(), talk.ask()
+    talk.say(talk.head(1), data(1, b"good", last=True), h2.frame(h2.PING, 0, 0, b""), talk.head(3, last=True))
+    assert good.body == b"good" and good.error is None and talk.harness.done == [good]
+    error: Any = talk.wire.error
+    assert isinstance(error, AquestsError)
+    talk.harness.abandon(error)
+    assert isinstance(lost.error, ConnectionEnded)
+
+
+def test_adopted_from_http1() -> None:
+    """What was asked by HTTP/1.1 is stream 1; the header table begins with stream 3."""
+    wire = Http2(origin())
+    x = exchange(method="HEAD")
+    wire.adopt(x)
+    wire.opened()
+    assert wire.room == 0 and list(wire.inflight) == [x]
+    block = hpack.Encoder().encode([(":status", "200"), ("content-length", "7")])
+    assert wire.receive(SETTINGS + h2.headers(block, 1, True)) == [x]
+    assert x.error is None and wire.room == 10
+    wire.outbox.clear()
+    wire.submit(exchange())
+    assert b"".join(wire.outbox)[5:10] == b"\0\0\0\3\x20"
