@@ -15,7 +15,7 @@ import grpc
 
 from .errors import AquestsError, Cancelled, ProtocolError, RequestError, StreamReset, TimedOut, TooLarge
 from .exchange import Request, Response
-from .grpcstub import Place
+from .grpcplace import Place
 from .protocols.grpc import Metadata, RpcError
 from .script import script
 

@@ -47,6 +47,7 @@ RANKS = {
     "websockets": 7,
     "rpcstubs": 7,
     "verbs": 7,
+    "grpcplace": 7,
     "grpcstub": 7,
     "mongostub": 7,
     "grpcschema": 7,
