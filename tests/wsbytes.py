@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,9 +12,10 @@ from websocket._abnf import frame_buffer
 
 from aquests.exchange import Exchange, Request
 from aquests.protocols.websocket import WebSocket
-from aquests.protocols.wsframes import BINARY, TEXT, Messages
+from aquests.protocols.wsframes import BINARY, CLOSE, TEXT, Messages
 from aquests.protocols.wsopening import Opening, accept_for
 from aquests.settings import Settings
+from tests.steps import Line, LineEnded, ScriptError, Step, expect, loop, say
 
 KEY = "AAECAwQFBgcICQoLDA0ODw=="
 """The key of an opening by ``counted``."""
@@ -89,3 +92,55 @@ def frames(sent: bytes) -> list[ABNF]:
 def said(sent: bytes) -> list[tuple[int, int, bytes]]:
     """Opcode, FIN and payload of each frame."""
     return [(found.opcode, found.fin, bytes(found.data)) for found in frames(sent)]  # type: ignore[arg-type]
+
+
+# Steps of a scripted peer
+
+
+def opens(*headers: str) -> list[Step]:
+    """Accept the opening, whatever it offers; ``line.matched`` is its request."""
+
+    def accept(line: Line) -> bytes:
+        found = re.search(rb"\r\nSec-WebSocket-Key: ([0-9A-Za-z+/]{22}==)\r\n", line.matched)
+        if found is None or line.matched.count(b"Sec-WebSocket-Key") != 1:
+            raise ScriptError(f"no opening: {line.matched!r}")
+        return answer(*headers, key=found[1].decode())
+
+    return [expect(b"\r\n\r\n"), say(accept)]
+
+
+def hears(*wanted: tuple[int, bytes]) -> Step:
+    """Read the client's next frames, which must be these: opcode and payload."""
+
+    def step(line: Line) -> None:
+        for opcode, data in wanted:
+            expect(_frame_size)(line)
+            if said(line.matched) != [(opcode, 1, data)]:
+                raise ScriptError(f"expected {(opcode, data)!r}, got {said(line.matched)!r}")
+
+    return step
+
+
+def echoes(times: int | None = None) -> Step:
+    """Send each frame back, and a CLOSE as well."""
+
+    def step(line: Line) -> None:
+        expect(_frame_size)(line)
+        ((opcode, fin, data),) = said(line.matched)
+        with contextlib.suppress(OSError):  # whoever waits for no reply may be gone
+            line.send(frame(opcode, data, fin=bool(fin)))
+        if opcode == CLOSE:
+            raise LineEnded
+
+    return loop(step, times=times)
+
+
+def _frame_size(pending: bytes) -> int:
+    """Bytes of the client's frame at the beginning; 0 while it is not all there."""
+    if len(pending) < 14 and len(pending) < 6 + (pending[1] & 0x7F if len(pending) > 1 else 8):
+        return 0
+    size = pending[1] & 0x7F
+    start = {126: 8, 127: 14}.get(size, 6)
+    if size >= 126:
+        size = int.from_bytes(pending[2 : start - 4], "big")
+    return start + size if len(pending) >= start + size else 0

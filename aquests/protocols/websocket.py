@@ -402,12 +402,12 @@ class WebSocket:
         head, rest = http.switched
         x = self._x
         assert x is not None
+        self._http = None
         try:
             self._deflate = self._opening.agreed(head, self._key)
         except ProtocolError as error:
             self._end()
             return self._fail(error)
-        self._http = None
         self._reader = FrameReader(extended=self._deflate is not None)
         self._opened_by = head
         self._begin(x)
@@ -474,8 +474,7 @@ class WebSocket:
         return False
 
     def abandon(self, error: AquestsError) -> Sequence[Exchange]:
-        if self._http is not None:
-            self._http.abandon(error)
+        self._http = None
         self.outbox.clear()
         self._end()
         return self._fail(error)

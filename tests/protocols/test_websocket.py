@@ -79,6 +79,8 @@ def only(data: bytes, exchange: Callable[[], Exchange] = make_exchange, **option
         assert b"".join(harness.sent) == b"".join(first.sent)
         assert (harness.wire.room, harness.wire.reusable) == (first.wire.room, first.wire.reusable)
     assert len(first.done) == 1, "not finished"
+    harnesses[1].abandon(Cancelled("the line was closed"))
+    assert outcome(harnesses[1].done[0]) == outcome(first.done[0]), "changed after it had finished"
     return first.done[0], first
 
 
