@@ -67,7 +67,7 @@ def _package() -> Callable[[bytes], Any]:
     from aquests.protocols.h2head import Fields
 
     decoder = Decoder()
-    return lambda block: Fields(tuple(decoder.decode(block)))
+    return lambda block: Fields(tuple([(str(name), str(value)) for name, value in decoder.decode(block)]))
 
 
 def _entries() -> Iterator[Entry]:

@@ -71,7 +71,8 @@ class Talk:
         self.wire = Http2(place or origin(streams))
         self.harness = Harness(self.wire)
         self.server = H2Connection(H2Configuration(client_side=False, header_encoding="latin-1"))
-        self.server.local_settings = Settings(client=False, initial_values={2: 0} | (settings or {}))
+        initial: Any = {2: 0} | (settings or {})
+        self.server.local_settings = Settings(client=False, initial_values=initial)
         self.asked: dict[int, Asked] = {}
         self.events: list[Event] = []
         self.goaway: ConnectionTerminated | None = None

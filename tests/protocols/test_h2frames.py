@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from aquests.protocols import h2frames as h2
 from aquests.protocols.h2frames import Fault, HeaderBlock
+from aquests.protocols.http1head import MAX_HEAD
 
 
 def parse(data: bytes) -> list[Any]:
@@ -137,7 +138,7 @@ class TestHeaderBlock:
             HeaderBlock(0, 5, b"").add(0, 7, b"")
 
     def test_too_much(self) -> None:
-        block = HeaderBlock(0, 5, bytes(h2.MAX_HEAD))
+        block = HeaderBlock(0, 5, bytes(MAX_HEAD))
         assert not block.add(0, 5, b"")
         with pytest.raises(Fault, match="65,536 bytes") as caught:
             block.add(0, 5, b"x")
