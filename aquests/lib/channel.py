@@ -168,25 +168,30 @@ class Channel:
         self._next_stage()
 
     def upgrade(self, make_wire: MakeWire, tls: Tls | None = None, surplus: bytes = b"") -> None:
-        """The next stage on the same socket, after a tunnel. A filter that is there already stays below."""
-        if tls is not None and self._tls is not None:
-            tls = cast("Tls", Stacked(self._tls, tls))  # its attributes are read-only
+        """The next stage on the same socket, after a tunnel. A filter that is there already stays below.
+
+        ``surplus`` are bytes that came behind the tunnel's last word: the first ones for the new wire.
+        """
         self.wire = None
         self._make_wire = make_wire
         if tls is None:
-            self._up(self._tls.alpn if self._tls else None, surplus)
-        else:
-            self._tls = tls
-            self._next_stage(surplus)
+            self._up(None, surplus)  # the filter below chose a protocol for the tunnel, not for what is in it
+            return
+        self._tls = tls if self._tls is None else cast("Tls", Stacked(self._tls, tls))  # its attributes are read-only
+        if surplus:
+            message = "bytes came ahead of the TLS handshake"
+            self.close(TlsError(message, phase="tls", endpoint=self.endpoint.label))
+            return
+        self._next_stage()
 
-    def _next_stage(self, surplus: bytes = b"") -> None:
+    def _next_stage(self) -> None:
         if self._tls is None:
-            self._up(None, surplus)
+            self._up(None)
             return
         self._enter("tls")
         self._resume = self._on_handshake
         self.loop.modify(self._fd, READ, self._on_handshake)
-        self._shake(surplus)
+        self._shake(b"")
 
     def _on_handshake(self, mask: int) -> None:
         data = self._read()
@@ -221,14 +226,12 @@ class Channel:
         self.loop.modify(self._fd, READ | WRITE if self.blocked else READ)
         self.loop.handle(self._fd, self._on_writable if self.blocked else self._resume)
         wire.opened()
-        if wire.room:
-            self._owner.on_room(self)
         self._after()
+        if surplus and self.phase == "open":
+            self._take(surplus)
         if self._tls is not None and self.phase == "open":
             # Plaintext may have come with the last flight of the handshake.
             self._unseal(b"")
-        elif surplus and self.phase == "open":
-            self._take(surplus)
 
     # Receiving
 
@@ -250,11 +253,27 @@ class Channel:
         self._after()
 
     def _on_open_tls(self, mask: int) -> None:
-        data = self._read()
+        """As ``_on_open``, with the filter between."""
+        try:
+            data = self._recv(RECEIVE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._broken(error)
+            return
         if data:
             self._unseal(data)
+        else:
+            self._on_eof()
+
+    def _read_on(self) -> bool:
+        """Read once and hand it on. False if there was nothing, or the end."""
+        data = self._read()
+        if data:
+            (self._take if self._tls is None else self._unseal)(data)
         elif data is not None:
             self._on_eof()
+        return bool(data)
 
     def _unseal(self, data: bytes) -> None:
         tls = self._tls
@@ -265,12 +284,13 @@ class Channel:
             self._tls_broken(error)
             return
         if plain:
-            self._take(plain)
-        if self.phase != "open":
-            return
-        if tls.error is not None:  # there was garbage behind the plaintext
+            finished = self._receive(plain)
+            if finished:
+                self._on_finished(self, finished)
+            self._after()
+        if tls.error is not None and self.phase == "open":  # there was garbage behind the plaintext
             self._tls_broken(tls.error)
-        elif tls.closed:
+        elif tls.closed and self.phase == "open":
             self._on_eof()
 
     def _tls_broken(self, error: TlsError) -> None:
@@ -298,6 +318,8 @@ class Channel:
             wire.begun.clear()
         if wire.room and not self.blocked:
             self._owner.on_room(self)
+            if self.wire is not wire:
+                return  # upgraded: the new wire has been looked after
         if self._outbox or wire.hungry:
             self.flush()
         if wire.error is not None:
@@ -428,7 +450,8 @@ class Channel:
             wire.hungry = False
             self._outbox.clear()
             self.blocked = True  # nothing more is sent on this line
-            self._resume(READ)
+            while self._sock is not None and self._read_on():
+                pass  # the answer ends it, or its limit, or that nothing more is here
         if self._sock is not None:
             fault = WriteError(_words(error), phase="send", endpoint=self.endpoint.label)
             fault.__cause__ = error
@@ -543,7 +566,7 @@ class Stacked:
         return self._outer.seal(self._inner.seal(data))
 
     def goodbye(self) -> bytes:
-        return self._outer.seal(self._inner.goodbye())
+        return self._outer.seal(self._inner.goodbye()) + self._outer.goodbye()
 
 
 _WORDS = {
