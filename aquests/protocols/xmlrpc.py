@@ -48,10 +48,8 @@ def encode(method: str, args: Sequence[Any]) -> bytes:
     """
     try:
         params = _Marshaller(encoding=None, allow_none=True).dumps(tuple(args))
-    except OverflowError:
-        raise RequestError(
-            f"{method}: an int of over 32 bits, which XML-RPC cannot carry: send it as str or float"
-        ) from None
+    except OverflowError as error:
+        raise RequestError(f"{method}: XML-RPC carries ints of 32 bits: send a bigger one as str or float") from error
     except (TypeError, ValueError, RecursionError, AttributeError) as error:
         raise RequestError(f"{method}: an argument cannot be sent by XML-RPC: {error}") from error
     text = f"<?xml version='1.0'?>\n<methodCall>\n<methodName>{escape(method)}</methodName>\n{params}</methodCall>\n"

@@ -1,0 +1,292 @@
+"""XML-RPC: what is sent is what the standard library's server reads, what comes is its value or a typed error."""
+
+from __future__ import annotations
+
+import datetime
+import tracemalloc
+import xmlrpc.client
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aquests.errors import ProtocolError, RequestError
+from aquests.protocols.xmlrpc import CODEC, encode, loads
+
+NOON = datetime.datetime(2024, 2, 29, 12, 30, 59)
+
+
+def read(body: bytes) -> tuple[tuple[Any, ...], str | None]:
+    """Arguments and method, as a server reads them."""
+    return xmlrpc.client.loads(body, use_builtin_types=True)
+
+
+def answer(value: Any) -> bytes:
+    return xmlrpc.client.dumps((value,), methodresponse=True, allow_none=True).encode()
+
+
+VALUES = [
+    None,
+    True,
+    False,
+    0,
+    2**31 - 1,
+    -(2**31),
+    1.5,
+    -1e300,
+    "",
+    "text",
+    "<&>]]>\"'",
+    " spaces \t\n",
+    "é€😀",
+    b"",
+    b"\0\xff",
+    NOON,
+    [],
+    [1, "a", [None, [b"x"]]],
+    {},
+    {"a": 1, "": {"b": [NOON]}, "<": None},
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_values_both_ways(value: Any) -> None:
+    assert read(encode("m", [value])) == ((value,), "m")
+    assert loads(answer(value)) == value
+    assert type(loads(answer(value))) is type(value)
+
+
+def test_calls() -> None:
+    assert read(encode("system.listMethods", [])) == ((), "system.listMethods")
+    assert read(encode("a.<b>&", [1, (2, 3)])) == ((1, [2, 3]), "a.<b>&")
+    body = encode("m", [1])
+    assert body.startswith(b"<?xml version='1.0'?>\n<methodCall>\n<methodName>m</methodName>\n<params>\n")
+
+
+def test_a_carriage_return_survives_the_parser() -> None:
+    assert read(encode("m", ["a\rb\r\nc", {"k\r": 1}])) == (("a\rb\r\nc", {"k\r": 1}), "m")
+
+
+def ring() -> list[Any]:
+    found: list[Any] = []
+    found.append(found)
+    return found
+
+
+def deep(levels: int) -> list[Any]:
+    found: list[Any] = []
+    for _ in range(levels):
+        found = [found]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (2**31, "ints of 32 bits"),
+        (-(2**31) - 1, "ints of 32 bits"),
+        ([{"a": 2**63}], "ints of 32 bits"),
+        (float("nan"), "nan is not a number"),
+        ([float("inf")], "inf is not a number"),
+        ({1: 2}, "dictionary key must be string"),
+        (object(), "cannot marshal"),
+        ({1, 2}, "cannot marshal"),
+        (ring(), "recursive"),
+        (deep(100_000), "m: "),
+        ("a\0", "U+0000, which XML cannot carry"),
+        ({"\x1f": 1}, "U+001F"),
+        ("\ud800", "U+D800"),
+        ("\uffff", "U+FFFF"),
+    ],
+    ids=[f"{number}" for number in range(14)],
+)
+def test_what_cannot_be_sent(value: Any, says: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        encode("m", [value])
+    assert says in str(caught.value) and str(caught.value).startswith("m: ")
+
+
+plain: st.SearchStrategy[Any] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**31), 2**31 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"]))
+    | st.binary(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("ab<é", max_size=3), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.lists(plain, max_size=3))
+def test_any_values_both_ways(values: list[Any]) -> None:
+    assert read(encode("m", values)) == (tuple(values), "m")
+    assert loads(answer(values)) == values
+
+
+# Answers
+
+
+def response(inside: str) -> bytes:
+    return f"<?xml version='1.0'?><methodResponse>{inside}</methodResponse>".encode()
+
+
+def value(inside: str) -> bytes:
+    return response(f"<params><param><value>{inside}</value></param></params>")
+
+
+@pytest.mark.parametrize(
+    ("inside", "expected"),
+    [
+        ("untyped", "untyped"),
+        ("", ""),
+        ("<i4>7</i4>", 7),
+        ("<int> -7 </int>", -7),
+        ("<i8>9223372036854775807</i8>", 2**63 - 1),
+        ("<nil/>", None),
+        ("<ex:nil xmlns:ex='http://ws.apache.org/xmlrpc/namespaces/extensions'/>", None),
+        ("<base64>\nYQ==\n</base64>", b"a"),
+        ("<dateTime.iso8601>20240229T12:30:59</dateTime.iso8601>", NOON),
+        ("<string>a&#13;&lt;&amp;</string>", "a\r<&"),
+        ("<struct><member><name>a</name><value><i4>1</i4></value></member></struct>", {"a": 1}),
+    ],
+)
+def test_answers(inside: str, expected: Any) -> None:
+    assert loads(value(inside)) == expected
+
+
+def test_other_encodings() -> None:
+    text = "<?xml version='1.0' encoding='iso-8859-1'?>" + value("<string>é</string>").decode().partition("?>")[2]
+    assert loads(text.encode("latin-1")) == "é"
+
+
+def test_a_fault_is_raised_as_it_is() -> None:
+    with pytest.raises(xmlrpc.client.Fault) as caught:
+        loads(xmlrpc.client.dumps(xmlrpc.client.Fault(4, "Too many"), methodresponse=True).encode())
+    assert (caught.value.faultCode, caught.value.faultString) == (4, "Too many")
+
+
+ENTITIES = "".join(f"<!ENTITY {chr(98 + n)} '{f'&{chr(97 + n)};' * 10}'>" for n in range(9))
+BOMB = f"<?xml version='1.0'?><!DOCTYPE x [<!ENTITY a 'ha'>{ENTITIES}]>"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        BOMB.encode() + value("&j;").partition(b"?>")[2],
+        b"<!DOCTYPE x [<!ENTITY a '" + b"a" * 100_000 + b"'>]>" + value("&a;" * 1000).partition(b"?>")[2],
+        b"<!DOCTYPE x [<!ENTITY a SYSTEM 'file:///etc/passwd'>]>" + value("&a;").partition(b"?>")[2],
+        b"<!DOCTYPE x SYSTEM 'http://127.0.0.1:1/x.dtd'>" + value("x").partition(b"?>")[2],
+        b"<!DOCTYPE html>" + value("x").partition(b"?>")[2],
+    ],
+)
+def test_bombs_and_external_entities_are_refused(body: bytes) -> None:
+    tracemalloc.start()
+    with pytest.raises(ProtocolError, match="with a DTD or an entity is refused"):
+        loads(body)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not xml",
+        b"<html><body>502</body></html>",
+        b"<methodResponse>",
+        value("x")[:-10],
+        response("<params></params>"),
+        response("<params><param><value>1</value></param><param><value>2</value></param></params>"),
+        value("<int>x</int>"),
+        value("<int>" + "9" * 5000 + "</int>"),
+        value("<double>x</double>"),
+        value("<boolean>2</boolean>"),
+        value("<base64>é</base64>"),
+        value("<dateTime.iso8601>yesterday</dateTime.iso8601>"),
+        value("<unknown>1</unknown>"),
+        value("<struct><member><value>1</value></member></struct>"),
+        value("<struct><member><name>a</name></member></struct>"),
+        value("<bigdecimal>x</bigdecimal>"),
+        value("&undefined;"),
+        response("<fault><value><struct></struct></value></fault>"),
+        response("<fault><value>1</value></fault>"),
+        response("<fault></fault>"),
+        response("<array>"),
+        encode("m", [1]),
+        b"<?xml version='1.0' encoding='klingon'?><methodResponse/>",
+        b"<?xml version='1.0'?>" + b"<value><array>" * 10_000,
+        "<?xml version='1.0'?><methodResponse/>".encode("utf-16"),
+    ],
+    ids=lambda body: body[-30:].decode("latin-1"),
+)
+def test_what_is_no_answer(body: bytes) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        loads(body)
+    assert caught.value.code == 715 and "XML-RPC answer" in str(caught.value)
+
+
+def test_a_deep_answer() -> None:
+    found = loads(value("<array><data><value>" * 50_000 + "</value></data></array>" * 50_000))
+    depth = 0
+    while found and isinstance(found, list):
+        found, depth = found[0], depth + 1
+    assert depth == 50_000
+
+
+TAGS = [
+    "methodResponse", "params", "param", "value", "int", "struct", "member", "name", "array", "data", "fault", "base64",
+    "double", "dateTime.iso8601", "boolean", "bigdecimal", "methodName",
+]  # fmt: skip
+PIECES = [
+    *(f"<{tag}>".encode() for tag in TAGS),
+    *(f"</{tag}>".encode() for tag in TAGS),
+    b"<nil/>", b"1", b"a", b"&lt;", b"\0", b"faultCode", b"faultString", b"<!--", b"-->", b"<?xml version='1.0'?>",
+    b"<!DOCTYPE a>", b"<![CDATA[", b"]]>", b"\xff",
+]  # fmt: skip
+
+
+@given(st.binary(max_size=200) | st.lists(st.sampled_from(PIECES), max_size=40).map(b"".join))
+def test_any_bytes_are_a_value_or_a_typed_error(body: bytes) -> None:
+    try:
+        loads(body)
+    except (ProtocolError, xmlrpc.client.Fault):
+        pass
+
+
+@given(st.data())
+def test_damaged_answers(data: st.DataObject) -> None:
+    body = bytearray(answer({"a": [1, 2.5, None, b"x", NOON, "text"]}))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(body) - 1))
+        body[at : at + data.draw(st.integers(0, 5))] = data.draw(st.sampled_from(PIECES))
+    try:
+        loads(bytes(body))
+    except (ProtocolError, xmlrpc.client.Fault):
+        pass
+
+
+# The codec
+
+
+def decoded(body: bytes, status: int = 200) -> Any:
+    head = SimpleNamespace(status=status, reason="Reason", headers={"a": "b"})
+    x = SimpleNamespace(
+        head=head, body=body, data=None, error=None, url="http://h/RPC2", endpoint=SimpleNamespace(label="h:80")
+    )
+    CODEC.decode(x)  # type: ignore[arg-type]
+    return x
+
+
+def test_the_codec() -> None:
+    assert decoded(answer([1])).data == [1]
+    fault = decoded(xmlrpc.client.dumps(xmlrpc.client.Fault(1, "x"), methodresponse=True).encode())
+    assert isinstance(fault.error, xmlrpc.client.Fault) and fault.data is None
+    broken = decoded(b"<")
+    assert isinstance(broken.error, ProtocolError) and broken.error.endpoint == "h:80"
+    refused = decoded(answer(1), 503)
+    assert isinstance(refused.error, xmlrpc.client.ProtocolError) and refused.data is None
+    assert (refused.error.url, refused.error.errcode, refused.error.errmsg) == ("http://h/RPC2", 503, "Reason")
