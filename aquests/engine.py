@@ -199,15 +199,16 @@ class Engine:
     def hang_up(self) -> None:
         """Close every line. What is in flight is answered with Cancelled; what is queued stays queued."""
         self.refuse_nesting()
-        self._stopping = True
-        error = Cancelled("the run was stopped")
-        for dial in tuple(self._dials):
-            dial.cancel(error)
-        for channel in tuple(self._channels):
-            channel.close(error if channel.inflight else None)
-        while self._again:
-            self._fail(self._again.popleft(), error)
-        self._stopping = False
+        self._stepping = self._stopping = True
+        try:
+            for dial in tuple(self._dials):
+                dial.cancel(_stopped())
+            for channel in tuple(self._channels):
+                channel.close(_stopped() if channel.inflight else None)
+            while self._again:
+                self._fail(self._again.popleft(), _stopped())
+        finally:
+            self._stepping = self._stopping = False
 
     def close(self) -> None:
         """Close every line and give all descriptors and threads back. The engine cannot be used again."""
@@ -303,7 +304,7 @@ class Engine:
             self._outdated.add(channel)  # made by settings that hold no more: for its rider alone
             self._choosy = True
         if self._stopping:
-            self._fail(x, Cancelled("the run was stopped"))
+            self._fail(x, _stopped())
             channel.close()
             return
         self._send(channel, x, self.loop.now)
@@ -502,10 +503,8 @@ class Engine:
                 if not x.untouched:
                     self._again.append(again)
                     return
-        elif x.endpoint.spec.web:
-            again = self.rules.review(x)
         else:
-            again = x.endpoint.spec.load().review(x, Elsewhere(self.endpoints, self.queue, x.endpoint))
+            again = self._judged(x)
         if again is None:
             self._settle(x)
         elif again.delay:
@@ -513,6 +512,18 @@ class Engine:
         else:
             self.stats.redirects += again.trail is not None and len(again.trail.history) > _hops(x)
             self.queue.put_back(again, again.endpoint)
+
+    def _judged(self, x: Exchange) -> Exchange | None:
+        """What the rules of its protocol make of an answer: the next attempt; None: it goes to the user."""
+        try:
+            if x.endpoint.spec.web:
+                return self.rules.review(x)
+            return x.endpoint.spec.load().review(x, Elsewhere(self.endpoints, self.queue, x.endpoint))  # type: ignore[no-any-return]
+        except Exception as error:  # a codec may be the user's; and whoever is to blame, an answer is due
+            self._log.error("an answer could not be read", exc_info=error)
+            x.error = AquestsError(f"internal error: {type(error).__name__}: {error}", endpoint=x.endpoint.label)
+            x.error.__cause__ = error.with_traceback(None)
+            return None
 
     def _fail(self, x: Exchange, error: AquestsError) -> None:
         x.error = error
@@ -581,6 +592,11 @@ class Engine:
             channel.review()
         else:
             channel.close(error)
+
+
+def _stopped() -> Cancelled:
+    """One for each: an error says where it happened."""
+    return Cancelled("the run was stopped")
 
 
 def _hops(x: Exchange) -> int:

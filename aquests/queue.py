@@ -136,11 +136,6 @@ class Queue:
                 heapreplace(order, (true_key, number, endpoint))
         return None
 
-    @property
-    def shared(self) -> bool:
-        """May more than one endpoint have work? (Cheap; may say yes too often.)"""
-        return len(self.order) > 1
-
 
 def rearrange(queue: Queue, endpoints: Endpoints, qrandom: bool) -> None:
     """The same work in random order, or in order again; ``endpoints`` keep what comes later in the same way.
