@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from hiredis import Reader
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,6 @@ def _one(value: Any) -> bytes:
 
 def said(data: bytes) -> list[list[bytes]]:
     """The commands a client has sent, whole ones only."""
-    from hiredis import Reader
-
     missing = object()
     reader = Reader(notEnoughData=missing)
     reader.feed(data)
@@ -82,3 +84,23 @@ def said(data: bytes) -> list[list[bytes]]:
     while (command := reader.gets()) is not missing:
         commands.append(command)
     return commands
+
+
+def redis_peer(answer: Callable[[list[bytes], int], bytes | None]) -> Callable[[socket.socket, int], None]:
+    """A handler for ``ScriptedPeer``: ``answer(command, number of the line)`` says the bytes; None closes the line.
+
+    HELLO is answered for it, unless it says something itself.
+    """
+
+    def serve(sock: socket.socket, number: int) -> None:
+        missing = object()
+        reader = Reader(notEnoughData=missing)
+        while data := sock.recv(65536):
+            reader.feed(data)
+            while (command := reader.gets()) is not missing:
+                reply = answer(command, number)
+                if reply is None:
+                    return
+                sock.sendall(reply or (resp({b"proto": 3}) if command[0] == b"HELLO" else b""))
+
+    return serve

@@ -125,7 +125,7 @@ def test_laws(case: Case):
 @pytest.mark.parametrize("case", TALK[:5], ids=str)
 def test_laws_of_resp2(case: Case):
     case = Case(case.name, *case.turns, greeting=resp(OK, OK, OK))
-    options = {"protocol": 2, "auth": ("", SECRET), "db": 3, "name": "me"}
+    options: dict[str, Any] = {"protocol": 2, "auth": ("", SECRET), "db": 3, "name": "me"}
     check_wire(lambda: server(**options).make_wire(), make_exchange, [case])
 
 

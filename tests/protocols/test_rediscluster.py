@@ -193,11 +193,11 @@ def test_ask_is_for_once():
 
 def test_hops_are_bounded():
     places = Places()
-    x: Exchange | None = answered(places, "MOVED 1 b:2")
+    x = answered(places, "MOVED 1 b:2")
     for _ in range(MAX_HOPS):
-        assert x is not None
-        x = review(x, places)
-        assert x is not None
+        again = review(x, places)
+        assert again is not None
+        x = again
         x.error, x.head, x.finished_at = refusal("MOVED 1 b:2"), FAILED, 0.5
     assert review(x, places) is None and x.trail is not None and len(x.trail.history) == MAX_HOPS
 

@@ -83,7 +83,11 @@ def test_a_name_is_text(name: Any):
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_refused(name: str):
     first, *rest = name.split()
-    ways = [(name, ()), (name.lower(), ("x",)), (name.lower().replace(" ", "_").replace("-", "_"), ())]
+    ways: list[tuple[Any, Any]] = [
+        (name, ()),
+        (name.lower(), ("x",)),
+        (name.lower().replace(" ", "_").replace("-", "_"), ()),
+    ]
     ways += [(first, (*rest, "x")), (first.lower(), tuple(word.lower().encode() for word in rest))]
     for way in ways:
         with pytest.raises(RequestError, match=f"^{name} cannot be asked: "):
