@@ -156,7 +156,7 @@ class Servicer:
         return request
 
     def Tell(self, request: Any, context: Any) -> Any:
-        """Metadata that begins with ``x-`` comes back at the beginning and at the end; the text tells what else came."""
+        """Metadata that begins with ``x-`` comes back at the beginning and at the end; the text tells all."""
         given = context.invocation_metadata()
         own = [(key, value) for key, value in given if key.startswith("x-")]
         context.send_initial_metadata(own)
@@ -189,7 +189,7 @@ def serve(order: dict[str, Any]) -> None:
     """The program: start what ``order`` wants, print the ports, serve until the standard input ends."""
     with contextlib.ExitStack() as stack:
         workers = stack.enter_context(ThreadPoolExecutor(64))
-        ports = {}
+        ports: dict[str, int] = {}
         servers = []
         for name in ("v1", "v1alpha", "none", "gzip", "tls", "unix"):
             if name not in order:
@@ -228,8 +228,8 @@ def _offer(server: Any, reflection: str) -> None:
             response_serializer=messages.ServerReflectionResponse.SerializeToString,
         )
         name = f"grpc.reflection.{reflection}.ServerReflection"
-        handler = grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": handler})
-        server.add_generic_rpc_handlers((handler,))
+        service_handler = grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": handler})
+        server.add_generic_rpc_handlers((service_handler,))
 
 
 @dataclass
@@ -251,8 +251,8 @@ class GrpcServers:
 
 @contextlib.contextmanager
 def grpc_servers(directory: Path, certs: Certs) -> Iterator[GrpcServers]:
-    """One process, in which each server is another one's twin, but for its name: reflection v1, v1alpha or none; answers
-    in gzip; TLS; a unix socket."""
+    """One process with servers that differ in what they are called after: reflection v1, v1alpha or none; answers in
+    gzip; TLS; a unix socket."""
     path = str(directory / "sock")
     order = {"v1": 1, "v1alpha": 1, "none": 1, "gzip": 1, "tls": 1, "unix": path}
     order |= {"key": certs.good.key, "cert": certs.good.cert}
