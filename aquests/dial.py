@@ -17,7 +17,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from .errors import AquestsError, ConnectError, ResolveError, TimedOut, TlsError
+from .errors import AquestsError, Cancelled, ConnectError, ResolveError, TimedOut, TlsError
 from .exchange import Line
 from .lib.channel import Channel
 from .lib.polled import PolledChannel
@@ -329,6 +329,11 @@ class Dial:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def stopped() -> Cancelled:
+    """The error of an exchange that was in flight when the run was stopped. One for each: it says where that was."""
+    return Cancelled("the run was stopped")
 
 
 def overdue(x: Exchange) -> TimedOut:

@@ -16,10 +16,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from .dial import Dial, expired, overdue
+from .dial import Dial, expired, overdue, stopped
 from .elsewhere import Elsewhere
 from .endpoint import Endpoint, Endpoints
-from .errors import AquestsError, Cancelled, RequestError
+from .errors import AquestsError, RequestError
 from .exchange import Exchange, Request, Response
 from .lib.log import as_logger, get_logger
 from .lib.loop import Loop
@@ -202,11 +202,11 @@ class Engine:
         self._stepping = self._stopping = True
         try:
             for dial in tuple(self._dials):
-                dial.cancel(_stopped())
+                dial.cancel(stopped())
             for channel in tuple(self._channels):
-                channel.close(_stopped() if channel.inflight else None)
+                channel.close(stopped() if channel.inflight else None)
             while self._again:
-                self._fail(self._again.popleft(), _stopped())
+                self._fail(self._again.popleft(), stopped())
         finally:
             self._stepping = self._stopping = False
 
@@ -304,7 +304,7 @@ class Engine:
             self._outdated.add(channel)  # made by settings that hold no more: for its rider alone
             self._choosy = True
         if self._stopping:
-            self._fail(x, _stopped())
+            self._fail(x, stopped())
             channel.close()
             return
         self._send(channel, x, self.loop.now)
@@ -592,11 +592,6 @@ class Engine:
             channel.review()
         else:
             channel.close(error)
-
-
-def _stopped() -> Cancelled:
-    """One for each: an error says where it happened."""
-    return Cancelled("the run was stopped")
 
 
 def _hops(x: Exchange) -> int:
