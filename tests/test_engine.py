@@ -497,10 +497,77 @@ def test_hanging_up_answers_what_is_in_flight(certs: Certs) -> None:
         rig.engine.hang_up()
         assert [type(answer.error) for answer in rig.answers] == [Cancelled] * 3
         assert [answer.status_code for answer in rig.answers] == [701] * 3
-        assert "the run was stopped" in str(rig.answers[0].error)
+        assert [str(answer.error) for answer in rig.answers] == [f"the run was stopped, {silent.netloc}"] * 3
         assert (rig.engine.pending, rig.engine.queue.size, rig.engine.lines) == (1, 1, 0)
         rig.engine.hang_up()
         assert len(rig.answers) == 3
+
+
+def test_every_cancelled_request_names_its_own_place() -> None:
+    with ExitStack() as stack, Rig(workers=3) as rig:
+        peers = [stack.enter_context(ScriptedPeer([stall()])) for _ in range(3)]
+        for peer in peers:
+            rig.ask(peer.url)
+        until(lambda: all(peer.connections for peer in peers), between=lambda: rig.engine.step(0.01))
+        rig.engine.hang_up()
+        assert {str(answer.error) for answer in rig.answers} == {
+            f"the run was stopped, {peer.netloc}" for peer in peers
+        }
+
+
+def test_callbacks_of_hanging_up_may_queue_and_not_run() -> None:
+    with ScriptedPeer([stall()], [loop(ASKED, say(OK))]) as peer, Rig() as rig:
+        caught: list[RuntimeError] = []
+
+        def again(response: Response) -> None:
+            try:
+                rig.engine.run()
+            except RuntimeError as error:
+                caught.append(error)
+            if len(rig.answers) == 1:
+                rig.ask(peer.url)
+
+        rig.on_answer = again
+        rig.ask(peer.url)
+        until(lambda: peer.connections, between=lambda: rig.engine.step(0.01))
+        rig.engine.hang_up()
+        assert len(caught) == 1 and rig.engine.queue.size == 1
+        assert codes(rig.run()) == [701, 200]
+
+
+@pytest.mark.parametrize("broken", ["rules", "codec"])
+def test_whatever_breaks_an_answer_is_due(
+    peer: HttpPeer, broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A defect of ours, or of a codec: the request has an answer, and the others go on."""
+
+    class Codec:
+        def decode(self, x: Any) -> None:
+            raise LookupError("the codec is broken")
+
+    def review(x: Any) -> None:
+        raise LookupError("the rules are broken")
+
+    with Rig() as rig, caplog.at_level(logging.ERROR):
+        first = rig.ask(peer.url)
+        if broken == "codec":
+            first.codec = Codec()
+        else:
+            first.codec = Codec()
+            monkeypatch.setattr(rig.engine.rules, "review", review)
+        rig.ask(peer.url)
+        bad, good = rig.run()
+        assert good.ok and bad.status_code == 701
+        assert f"internal error: LookupError: the {broken}" in str(bad.error)
+        assert isinstance(bad.error.__cause__, LookupError)
+        assert "in review" in caplog.text or "in decode" in caplog.text
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), 1e300, 5])
+def test_patience_without_end(peer: HttpPeer, timeout: float) -> None:
+    with Rig(timeout=timeout) as rig:
+        assert rig.fetch(peer.url).ok
+        assert rig.fetch(peer.url, timeout=float("inf"), deadline=float("inf")).ok
 
 
 def test_closing_with_work_left(peer: HttpPeer) -> None:

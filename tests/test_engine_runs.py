@@ -18,6 +18,7 @@ import pytest
 
 from aquests.exchange import Response
 from aquests.httprequest import HttpRequest, make
+from aquests.lib.resolver import Resolver
 from tests.helpers import ROOT
 from tests.peers import Answer, HttpPeer, Request, ScriptedPeer, http_peer, refused_port, reset, stall
 from tests.rig import Rig, bodies, codes
@@ -270,6 +271,23 @@ def test_two_thousand_requests_to_fifty_places_of_every_kind() -> None:
             assert answer.status_code in expected[answer.meta["kind"]], (answer.meta, answer.error)
         assert rig.engine.stats.max_connections <= 40
         assert Counter(answer.meta["kind"] for answer in answers).keys() == expected.keys()
+
+
+def test_a_crawl_over_more_places_than_the_table_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    from aquests import endpoint
+
+    monkeypatch.setattr(endpoint, "MAX_IDLE_ENDPOINTS", 20)
+
+    def getaddrinfo(name: str, *rest: object, **more: object) -> Any:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+
+    with ScriptedPeer(quick) as peer, Rig(workers=8) as rig:
+        rig.engine.endpoints._sweep_at = 20
+        rig.engine._resolver = Resolver(rig.engine.loop.soon, getaddrinfo=getaddrinfo)
+        rig.on_answer = lambda response: rig.configure(qrandom=len(rig.answers) % 100 > 50)
+        rig.engine.feed(f"http://host{number % 300}.test:{peer.port}/" for number in range(600))
+        assert codes(rig.run()) == [200] * 600
+        assert len(rig.engine.endpoints._table) < 60
 
 
 # -- descriptors ---------------------------------------------------------------------------------------------------

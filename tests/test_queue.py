@@ -53,9 +53,9 @@ def test_the_order_over_all_places_is_that_of_queuing() -> None:
     queue = Queue()
     for number, endpoint in enumerate([one, two, one, three, three, one, two]):
         queue.put(Item(number), endpoint)
-    assert queue.size == 7 and queue.shared
+    assert queue.size == 7
     assert drain(queue) == list(range(7))
-    assert queue.first() is None and not queue.shared
+    assert queue.first() is None
 
 
 def test_one_entry_a_place_however_much_waits() -> None:
