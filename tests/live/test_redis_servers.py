@@ -192,10 +192,10 @@ def test_whatever_bytes(server: RedisServer, pairs: dict[bytes, bytes]) -> None:
 
 def test_every_request_gets_its_own_answer(server: RedisServer) -> None:
     """Many on few lines, in flight together, with errors, transactions and large values among them."""
-    aquests.configure(workers=3, callback=lambda response: None)
     stub = aquests.redis(server.place, 4)
     stub.flushdb()
     answers(stub.set("large", b"x" * 300_000), stub.set("text", "a"))
+    aquests.configure(workers=3, callback=lambda response: None)
     requests: list[tuple[Any, Any]] = []
     for number in range(6000):
         match number % 50:
@@ -243,9 +243,9 @@ def test_one_connection_for_many(server: RedisServer) -> None:
 
 
 def test_what_blocks(server: RedisServer) -> None:
-    aquests.configure(workers=4, callback=lambda response: None)
     stub = aquests.redis(server.place, 6)
-    stub.flushdb()
+    answers(stub.flushdb())
+    aquests.configure(workers=4, callback=lambda response: None)
     order: list[str] = []
     stub.blpop("q", 5, callback=lambda response: order.append(f"popped {response.data[1].decode()}"))
     stub.blpop("nothing", 0.1, callback=lambda response: order.append(f"waited {response.data}"))
@@ -258,12 +258,12 @@ def test_what_blocks(server: RedisServer) -> None:
     stub.execute("PING", callback=push)
     report = aquests.fetchall()
     assert report.ok and report.duration < 4
-    assert order[:2] == ["asked", "popped a"] and sorted(order[2:]) == ["read None", "waited None"]
+    assert sorted(order) == ["asked", "popped a", "read None", "waited None"]
+    assert order.index("asked") < order.index("popped a")
 
 
 def test_what_blocks_for_ever_is_let_go(server: RedisServer) -> None:
     """Its line is closed, so the element that comes later is given to somebody who is there."""
-    aquests.configure(workers=4, callback=lambda response: None)
     stub = aquests.redis(server.place, 7)
     stub.flushdb()
     (given_up,) = answers(stub.blpop("q", 0, timeout=0.2))
