@@ -195,7 +195,10 @@ class Upgrade:
         wire = self._wire = self._make_http2(self.outbox, self.begun)
         wire.adopt(x)
         wire.opened()
-        return wire.receive(rest) if rest else ()
+        finished = wire.receive(rest) if rest else ()
+        if x in finished and x in self.begun:
+            self.begun.remove(x)  # all of it came with the 101
+        return finished
 
     def receive_eof(self) -> Sequence[Exchange]:
         return self._wire.receive_eof()  # type: ignore[no-any-return]
