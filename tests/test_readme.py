@@ -2,18 +2,54 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+from xmlrpc.server import SimpleXMLRPCDispatcher
 
 import pytest
 
 from tests.helpers import ROOT
-from tests.peers import http_peer
+from tests.peers import ScriptedPeer, http_peer
+from tests.wsbytes import echoes, opens
 
 README = (ROOT / "README.rst").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"\.\. code-block:: python\n\n((?:(?:    .*)?\n)+)", README)
+
+
+def xml_rpc(body: bytes) -> bytes:
+    dispatcher = SimpleXMLRPCDispatcher(allow_none=True)
+    dispatcher.register_introspection_functions()
+    dispatcher.register_function(lambda base, power: base**power, "pow")
+    answer: Any = dispatcher._marshaled_dispatch(body)  # bytes, whatever the type says
+    assert isinstance(answer, bytes)
+    return answer
+
+
+def json_rpc(body: bytes) -> bytes:
+    call = json.loads(body)
+    if "id" not in call:
+        return b""
+    params = call["params"]
+    result = sum(params.values() if isinstance(params, dict) else params)
+    return json.dumps({"jsonrpc": "2.0", "id": call["id"], "result": result}).encode()
+
+
+PRINTED = {
+    "aquests.ws(": ["1 hello", "2 ['one', b'two']"],
+    "aquests.rpc(": [
+        "1024 None",
+        "3 None",
+        "3 None",
+        "None None",
+        "['pow', 'system.listMethods', 'system.methodHelp', 'system.methodSignature'] None",
+    ],
+}
+"""What blocks print, line by line, in no order."""
+CALLS = {"/RPC2": xml_rpc, "/jsonrpc": json_rpc}
 
 
 def block(text: str) -> str:
@@ -25,10 +61,13 @@ def test_block(number: int, tmp_path: Path) -> None:
     (tmp_path / "report.pdf").write_bytes(b"%PDF" * 50_000)
 
     def answer(request):
+        if request.path in CALLS:
+            return 200, [], CALLS[request.path](request.body)
         return 200, [("Content-Type", "application/json")], b'{"path": "%b"}' % request.target.split("?")[0].encode()
 
-    with http_peer(answer) as peer:
-        code = block(BLOCKS[number]).replace("http://127.0.0.1:5000", peer.url)
+    with http_peer(answer) as peer, ScriptedPeer([*opens(), echoes()]) as echo:
+        code = block(BLOCKS[number]).replace("http://127.0.0.1:5000/", peer.url)
+        code = code.replace("ws://127.0.0.1:5000", f"ws://{echo.netloc}")
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", code],
             cwd=tmp_path,
@@ -39,6 +78,9 @@ def test_block(number: int, tmp_path: Path) -> None:
         )
     assert done.returncode == 0, done.stderr
     assert done.stderr == "" or "screen_logger" in code
+    for says, printed in PRINTED.items():
+        if says in code:
+            assert sorted(done.stdout.splitlines()) == printed
     if "714" in code:
         assert done.stdout.startswith("714 connection refused, 127.0.0.1:1\n{'714 Connection Failure': 1}")
 
