@@ -31,6 +31,7 @@ __all__ = [
     "Certs",
     "Server",
     "granian",
+    "h2o",
     "hypercorn",
     "microsocks",
     "nginx",
@@ -170,6 +171,40 @@ def nghttpd(directory: Path, certs: Certs | None = None) -> Iterator[Server]:
         return [program, *options, str(tls_port), certs.good.key, certs.good.cert]
 
     with _running(command, directory, clear=certs is None, tls=certs is not None) as server:
+        yield server
+
+
+_H2O = """\
+num-threads: 1
+{user}
+listen: {{host: {host}, port: {port}}}
+{tls}
+http2-max-concurrent-requests-per-connection: 20
+hosts: {{default: {{paths: {{"/": {{file.dir: {dir}/root}}}}}}}}
+"""
+
+
+@contextlib.contextmanager
+def h2o(directory: Path, certs: Certs | None = None) -> Iterator[Server]:
+    """h2o: /4k by HTTP/1.1 and HTTP/2, in clear also by upgrade, and with ``certs`` by TLS on a second port."""
+    program = _program("h2o")
+    directory = _room(directory, "h2o")
+    (directory / "root").mkdir()
+    (directory / "root" / "4k").write_bytes(PAGE)
+
+    def command(port: int, tls_port: int) -> list[str]:
+        ssl = f"ssl: {{certificate-file: {certs.good.cert}, key-file: {certs.good.key}}}" if certs else ""
+        config = _H2O.format(
+            user="user: root" if os.geteuid() == 0 else "",
+            host=HOST,
+            port=port,
+            tls=f"listen: {{host: {HOST}, port: {tls_port}, {ssl}}}" if certs else "",
+            dir=directory,
+        )
+        (directory / "h2o.conf").write_text(config)
+        return [program, "-m", "worker", "-c", str(directory / "h2o.conf")]
+
+    with _running(command, directory, tls=certs is not None) as server:
         yield server
 
 

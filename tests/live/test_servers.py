@@ -81,6 +81,12 @@ def test_nghttpd_speaks_http2(tmp_path: Path, certs: Certs) -> None:
         assert alpn(server.tls_port, certs.client_context(alpn=["h2"])) == "h2"
 
 
+def test_h2o_speaks_both(tmp_path: Path, certs: Certs) -> None:
+    with servers.h2o(tmp_path, certs) as server:
+        assert fetch(server, "/4k")[1] == fetch(server, "/4k", certs.client_context())[1] == PAGE
+        assert alpn(server.tls_port, certs.client_context(alpn=["h2", "http/1.1"])) == "h2"
+
+
 @pytest.mark.parametrize("start", [servers.granian, servers.hypercorn])
 def test_asgi_servers(start: Callable[..., AbstractContextManager[Server]], tmp_path: Path, certs: Certs) -> None:
     with start(tmp_path) as server:
