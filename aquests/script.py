@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from time import monotonic
 from typing import Any
 
@@ -63,8 +63,19 @@ def print_line(response: Response) -> None:
     if isinstance(error, AquestsError):
         print(f"REQID {req_id}. {response.lane} {response.status_code} {response.reason} ({error})")
     else:
-        size = f"{len(response.content)} bytes received"
-        print(f"REQID {req_id}. {response.lane} {response.status_code} {response.reason} {size}")
+        said = f"{response.lane} {response.status_code} {response.reason}"
+        print(f"REQID {req_id}. {said} {_received(response)}")
+
+
+def _received(response: Response) -> str:
+    """``4210 bytes received``, or how many records if the answer has no body and is an object."""
+    data = response.data
+    if response.content or isinstance(data, (str, bytes)):
+        return f"{len(response.content or data)} bytes received"
+    if isinstance(data, dict) and isinstance(data.get("data"), list):  # a cursor's batch
+        data = data["data"]
+    count = len(data) if isinstance(data, Sized) else int(data is not None)
+    return f"{count} record{'' if count == 1 else 's'} received"
 
 
 def configure(

@@ -302,6 +302,27 @@ def test_a_run() -> None:
     assert aquests.result is not None and aquests.result.tasks == 302
 
 
+def test_the_default_callback(capsys: pytest.CaptureFixture[str]) -> None:
+    replies = {b"A": b"value", b"B": [1, 2], b"C": None, b"D": 7, b"E": {b"a": 1}, b"F": Error("ERR no"), b"G": b""}
+
+    def answer(command: list[bytes], number: int) -> bytes:
+        return b"" if command[0] == b"HELLO" else resp(replies[command[0]])
+
+    with ScriptedPeer(redis_peer(answer)) as peer:
+        aquests.configure()
+        stub = aquests.redis(place(peer))
+        answers(*[stub.execute(name) for name in replies])
+    assert capsys.readouterr().out.splitlines() == [
+        "REQID 0. REDIS 200 OK 5 bytes received",
+        "REQID 1. REDIS 200 OK 2 records received",
+        "REQID 2. REDIS 200 OK 0 records received",
+        "REQID 3. REDIS 200 OK 1 record received",
+        "REQID 4. REDIS 200 OK 1 record received",
+        "REQID 5. REDIS 500 Database Error 0 records received",
+        "REQID 6. REDIS 200 OK 0 bytes received",
+    ]
+
+
 def test_pipelined_by_itself_and_not_with_pipeline_1() -> None:
     depth: dict[int, int] = {}
 
