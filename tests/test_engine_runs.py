@@ -214,7 +214,7 @@ def test_two_hundred_thousand_requests_in_flat_memory() -> None:
         finally:
             gc.enable()
         assert engine.finished == total == engine.stats.tasks and peer.connections == 4
-        assert blocks[1] - blocks[0] < 2000
+        assert blocks[1] - blocks[0] < 20_000, "less than one for nine requests: the histogram may have grown"
 
 
 def test_redirects_challenges_and_failures_leave_no_cycles() -> None:
