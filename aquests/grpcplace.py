@@ -43,6 +43,8 @@ class Place(Stub):
         self._url = split(url)
         if self._url.scheme not in ("http", "https", "http+unix", "https+unix"):
             raise RequestError(f"gRPC goes over http:// or https://, not {self._url.scheme}://")
+        if self._url.user is not None:
+            raise RequestError("gRPC has no users in URLs: give credentials as metadata, {'authorization': …}")
         self._base = self._url.text[: -len(self._url.target)]
         self._fixed: dict[str, Any] = {**(self._options or {}), "allow_redirects": False}
         self._ready: dict[tuple[Pairs, float | None, str], Pairs] = {}
