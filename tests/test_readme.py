@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from xmlrpc.server import SimpleXMLRPCDispatcher
@@ -14,6 +15,7 @@ import pytest
 
 from tests.helpers import ROOT
 from tests.peers import ScriptedPeer, http_peer
+from tests.servers_redis import redis_server
 from tests.wsbytes import echoes, opens
 
 README = (ROOT / "README.rst").read_text(encoding="utf-8")
@@ -39,6 +41,13 @@ def json_rpc(body: bytes) -> bytes:
 
 
 PRINTED = {
+    "aquests.redis(": [
+        "config get {'appendonly': 'no'} None",
+        "incr None WRONGTYPE Operation against a key holding the wrong kind of value",
+        "lrange ['apple', 'pear'] None",
+        "rpush 3 None",
+        "transaction ['OK', 2] None",
+    ],
     "aquests.ws(": ["1 hello", "2 ['one', b'two']"],
     "aquests.rpc(": [
         "1024 None",
@@ -49,6 +58,8 @@ PRINTED = {
     ],
 }
 """What blocks print, line by line, in no order."""
+DATABASES = {"127.0.0.1:6379": redis_server}
+"""Where blocks find a database, and what starts one: its ``place`` is put there."""
 CALLS = {"/RPC2": xml_rpc, "/jsonrpc": json_rpc}
 
 
@@ -65,9 +76,12 @@ def test_block(number: int, tmp_path: Path) -> None:
             return 200, [], CALLS[request.path](request.body)
         return 200, [("Content-Type", "application/json")], b'{"path": "%b"}' % request.target.split("?")[0].encode()
 
-    with http_peer(answer) as peer, ScriptedPeer([*opens(), echoes()]) as echo:
+    with http_peer(answer) as peer, ScriptedPeer([*opens(), echoes()]) as echo, ExitStack() as stack:
         code = block(BLOCKS[number]).replace("http://127.0.0.1:5000/", peer.url)
         code = code.replace("ws://127.0.0.1:5000", f"ws://{echo.netloc}")
+        for shown, start in DATABASES.items():
+            if shown in code:
+                code = code.replace(shown, stack.enter_context(start(tmp_path)).place)
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", code],
             cwd=tmp_path,
