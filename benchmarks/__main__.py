@@ -8,14 +8,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from . import heads, histogram, http1, idle, imports, in_asyncio, lines, memory, queueing, tls
+from . import grpc, heads, histogram, http1, idle, imports, in_asyncio, lines, memory, queueing, tls, websocket
 from .machine import ROOT, describe
 from .rounds import FULL, QUICK, SMOKE, Plan, run_case
 from .table import data, render
 
 CASES = {
     module.CASE.name: module.CASE
-    for module in (http1, tls, lines, in_asyncio, queueing, imports, idle, memory, heads, histogram)
+    for module in (http1, tls, grpc, lines, in_asyncio, queueing, imports, idle, memory, heads, histogram)
 }
 RESULTS = ROOT / "benchmarks" / "results"
 
