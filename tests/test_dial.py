@@ -123,6 +123,22 @@ def test_a_tls_failure_is_not_tried_at_other_addresses(certs: Certs) -> None:
         assert peer.connections == 1
 
 
+def test_tls_sessions_are_resumed(certs: Certs) -> None:
+    """A second line to the same place costs less; never one made with other trust."""
+    resumed: list[bool] = []
+
+    def responder(request: Request) -> Answer:
+        resumed.append(request.line.sock.session_reused)  # type: ignore[attr-defined]
+        return 200, [("Connection", "close")], b""
+
+    with http_peer(responder, tls=certs.server_context()) as peer, Rig(ca=certs.ca) as rig:
+        for _ in range(3):
+            assert rig.fetch(f"https://localhost:{peer.port}/").ok
+        assert rig.fetch(f"https://localhost:{peer.port}/", verify=False).ok
+        assert rig.fetch(f"https://127.0.0.1:{peer.port}/").ok
+        assert resumed == [False, True, True, False, False]
+
+
 def test_ipv6() -> None:
     try:
         peer = http_peer(echo, host="::1")

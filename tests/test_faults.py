@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import random
 import socket
+import struct
 import threading
 import zlib
 from collections.abc import Iterator
@@ -586,3 +588,91 @@ def test_a_long_upload_outlives_its_timeout_as_long_as_something_is_taken(good: 
     with ScriptedPeer(slowly) as peer, Rig(timeout=SHORT) as rig:
         answer = strike(rig, peer.url, good, method="POST", data=body)
         assert answer.content == b"ok" and answer.elapsed > SHORT
+
+
+# -- everything at once --------------------------------------------------------------------------------------------
+
+
+class Moody:
+    """A server of moods, as a handler. Whatever it answers with 200 names the target that was asked."""
+
+    def __init__(self, seed: int):
+        self.seed = seed
+
+    def __call__(self, sock: socket.socket, number: int) -> None:
+        with contextlib.suppress(OSError):  # a client that has had enough
+            self.serve(sock, random.Random(self.seed * 1000 + number))
+
+    def serve(self, sock: socket.socket, chance: random.Random) -> None:
+        data = b""
+        while True:
+            while b"\r\n\r\n" not in data:
+                more = sock.recv(65536)
+                if not more:
+                    return
+                data += more
+            head, _, data = data.partition(b"\r\n\r\n")
+            target = head.split()[1]
+            if b"Content-Length: " in head:
+                length = int(head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0])
+                while len(data) < length:
+                    data += sock.recv(65536)
+                data = data[length:]
+            if not self.answer(sock, target, chance):
+                return
+
+    def answer(self, sock: socket.socket, target: bytes, chance: random.Random) -> bool:
+        """True: the line goes on."""
+        good = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(target), target)
+        chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(target), target)
+        cut_at = chance.randrange(len(good))
+        match chance.choice(["good"] * 12 + ["chunked", "close", "cut", "reset", "stall", "surplus", "junk", "moved"]):
+            case "good":
+                sock.sendall(good)
+            case "chunked":
+                sock.sendall(chunked[:cut_at])
+                sock.sendall(chunked[cut_at:])
+            case "close":
+                sock.sendall(good.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n"))
+                return False
+            case "cut":
+                sock.sendall(good[:cut_at])
+                return False
+            case "reset":
+                sock.sendall(good[:cut_at])
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                return False
+            case "stall":
+                sock.sendall(good[:cut_at])
+                while sock.recv(65536):
+                    pass
+                return False
+            case "surplus":
+                sock.sendall(good + good)
+            case "junk":
+                sock.sendall(b"\0" * 100)
+                return False
+            case "moved":
+                sock.sendall(b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % target)
+        return True
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_happens_each_request_has_its_own_answer(seed: int) -> None:
+    chance = random.Random(seed)
+    workers = chance.choice([1, 3, 10, 30])
+    settings: dict[str, Any] = {"use_pool": chance.random() < 0.7, "qrandom": chance.random() < 0.5}
+    with ScriptedPeer(Moody(seed)) as one, ScriptedPeer(Moody(seed + 100)) as two:
+        with Rig(workers=workers, timeout=0.1, **settings) as rig:
+            for number in range(150 if workers < 10 else 400):
+                method = chance.choice(["GET", "GET", "POST", "PUT", "DELETE"])
+                data = b"x" * chance.choice([0, 10, 100_000]) if method in ("POST", "PUT") else None
+                options: dict[str, Any] = {"deadline": 0.15} if chance.random() < 0.2 else {}
+                rig.ask(f"{chance.choice([one, two]).url}{number}", method, data, **options)
+            for answer in rig.run(30.0):
+                number = answer.meta["req_id"]
+                if answer.ok:
+                    assert answer.content == b"/%d" % number, "somebody else's answer"
+                else:
+                    assert answer.status_code in (700, 702, 711, 714, 715), repr(answer.error)
+            assert any(answer.ok for answer in rig.answers) and not all(answer.ok for answer in rig.answers)
