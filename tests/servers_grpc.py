@@ -240,6 +240,11 @@ class GrpcServers:
     ca: str
     path: str
 
+    @property
+    def place(self) -> str:
+        """``host:port`` of the first one."""
+        return f"{HOST}:{self.ports['v1']}"
+
     def url(self, name: str = "v1") -> str:
         """``http://host:port`` of the server with this name."""
         return f"https://localhost:{self.ports[name]}" if name == "tls" else f"http://{HOST}:{self.ports[name]}"
@@ -250,18 +255,19 @@ class GrpcServers:
 
 
 @contextlib.contextmanager
-def grpc_servers(directory: Path, certs: Certs) -> Iterator[GrpcServers]:
+def grpc_servers(directory: Path, certs: Certs | None = None) -> Iterator[GrpcServers]:
     """One process with servers that differ in what they are called after: reflection v1, v1alpha or none; answers in
     gzip; TLS; a unix socket."""
     path = str(directory / "sock")
-    order = {"v1": 1, "v1alpha": 1, "none": 1, "gzip": 1, "tls": 1, "unix": path}
-    order |= {"key": certs.good.key, "cert": certs.good.cert}
+    order = {"v1": "", "v1alpha": "", "none": "", "gzip": "", "unix": path}
+    if certs is not None:
+        order |= {"tls": "", "key": certs.good.key, "cert": certs.good.cert}
     command = [sys.executable, "-m", "tests.servers_grpc", json.dumps(order)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None and process.stdout is not None
         ports = json.loads(process.stdout.readline())
         try:
-            yield GrpcServers(ports, certs.ca, path)
+            yield GrpcServers(ports, certs.ca if certs is not None else "", path)
         finally:
             process.stdin.close()
             try:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.helpers import ROOT
 from tests.peers import ScriptedPeer, http_peer
+from tests.servers_grpc import grpc_servers
 from tests.servers_redis import redis_server
 from tests.wsbytes import echoes, opens
 
@@ -41,6 +42,17 @@ def json_rpc(body: bytes) -> bytes:
 
 
 PRINTED = {
+    "aquests.grpc(": [
+        "",
+        "",
+        "1",
+        "NOT_FOUND: no such note",
+        '[text: "HI"',
+        "]",
+        "number: 45",
+        'text: "10"',
+        'text: "hello"',
+    ],
     "aquests.redis(": [
         "config get {'appendonly': 'no'} None",
         "incr None WRONGTYPE Operation against a key holding the wrong kind of value",
@@ -58,7 +70,7 @@ PRINTED = {
     ],
 }
 """What blocks print, line by line, in no order."""
-DATABASES = {"127.0.0.1:6379": redis_server}
+DATABASES: dict[str, Any] = {"127.0.0.1:6379": redis_server, "127.0.0.1:50051": grpc_servers}
 """Where blocks find a database, and what starts one: its ``place`` is put there."""
 CALLS = {"/RPC2": xml_rpc, "/jsonrpc": json_rpc}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
 
 import aquests
+import aquests.grpcchannel  # grpcio is loaded before the clock starts, as it is for the others
 
 from ..case import Job, Outcome
 from ..child import Tally
