@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from aquests.errors import AquestsError, PeerClosed, ProtocolError, RequestError
+from aquests.errors import AquestsError, PeerClosed, ProtocolError, RequestError, TlsError
 from aquests.exchange import Exchange, Request
 from aquests.settings import Settings
 
@@ -223,7 +223,7 @@ class LineWire:
             self.hungry = True
 
     def produce(self) -> Sequence[Exchange]:
-        assert self.hungry and not self.outbox
+        assert self.hungry
         x = self.inflight[-1]
         try:
             piece = x.payload.read()
@@ -299,6 +299,22 @@ class LineWire:
         return lost
 
 
+class Tunnel(LineWire):
+    """A first wire: ``ok`` and a newline open the tunnel, the rest is surplus."""
+
+    surplus = b""
+
+    def opened(self) -> None:
+        self.outbox.append(b"connect\n")
+
+    def receive(self, data: bytes) -> tuple[Exchange, ...]:
+        self._buffer += data
+        if b"\n" in self._buffer:
+            self.surplus = self._buffer.partition(b"\n")[2]
+            self.room = 1
+        return ()
+
+
 HEAD: Any = SimpleNamespace(status=200, reason="", version="1", lane="LINES", special=False, headers={}, pairs=())
 """What every answer of a ``LineWire`` begins with."""
 
@@ -341,6 +357,61 @@ class Recorder:
         self.told.append(entry)
         if self.then is not None:
             self.then(channel, entry)
+
+
+class Shift:
+    """A filter that adds one to every byte, and whose handshake is one letter each way: as TLS, but readable."""
+
+    def __init__(self, alpn: str | None = None, letter: bytes = b"H"):
+        self.done = self.closed = False
+        self.alpn = alpn
+        self.alert = b""
+        self.error: TlsError | None = None
+        self._letter = letter
+        self._greeted = False
+
+    def handshake(self, data: bytes) -> bytes:
+        if data.startswith(b"X"):
+            self.alert = b"alert"
+            raise TlsError("refused", phase="tls")
+        if data:
+            assert data[:1] == self._letter.lower(), data
+            self.done = True
+            self._early = data[1:]
+            return b""
+        self._greeted = True
+        return self._letter
+
+    _early = b""
+
+    def unseal(self, data: bytes) -> bytes:
+        data, self._early = self._early + data, b""
+        if b"\0" in data:
+            self.alert = b"alert"
+            self.error = TlsError("broken record", phase="tls")
+            plain, _, _ = data.partition(b"\0")
+            if not plain:
+                raise self.error
+            return shifted(plain, -1)
+        if data.endswith(BYE):
+            self.closed = True
+            data = data[:-1]
+        return shifted(data, -1)
+
+    def seal(self, data: bytes) -> bytes:
+        if self.error is not None:
+            raise self.error
+        return shifted(data, 1)
+
+    def goodbye(self) -> bytes:
+        return BYE
+
+
+BYE = b"\xf0"
+
+
+def shifted(data: bytes, by: int) -> bytes:
+    return bytes(byte + by for byte in data)
 
 
 class Pieces:

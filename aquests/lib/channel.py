@@ -446,7 +446,9 @@ class Channel:
         """The peer does not read any more. It may have answered before: take that, then give up."""
         wire = self.wire
         self._unsent = None
-        if wire is not None and self.phase == "open":
+        if self.phase == "tls":
+            self._broken(error)
+        elif wire is not None:
             wire.hungry = False
             self._outbox.clear()
             self.blocked = True  # nothing more is sent on this line

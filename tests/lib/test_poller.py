@@ -7,6 +7,8 @@ import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -216,6 +218,12 @@ def test_kqueue_is_taken_where_there_is_no_epoll(monkeypatch):
         (5, "KQ_FILTER_READ", "KQ_EV_DELETE"),
         (5, "KQ_FILTER_WRITE", "KQ_EV_DELETE"),
     ]
+    made.register(6, WRITE)
+    made._kqueue.gone = True
+    made.unregister(6)  # it was closed first: its filters went with it
+    read, write = SimpleNamespace(ident=7, filter="KQ_FILTER_READ"), SimpleNamespace(ident=7, filter="KQ_FILTER_WRITE")
+    made._kqueue.events = [read, write]
+    assert made.poll(0.5) == [(7, READ), (7, WRITE)]
 
 
 class FakeKqueue:
@@ -223,12 +231,21 @@ class FakeKqueue:
 
     def __init__(self) -> None:
         self.changes: list[tuple[int, str, str]] = []
+        self.events: list[Any] = []
+        self.gone = False
 
-    def control(self, changes: list[tuple[int, str, str]], limit: int) -> None:
+    def control(
+        self, changes: list[tuple[int, str, str]] | None, limit: int, timeout: float | None = None
+    ) -> list[Any]:
+        if changes is None:
+            return self.events
+        if self.gone:
+            raise FileNotFoundError
         self.changes += changes
+        return []
 
     def fileno(self) -> int:
         return -1
 
     def close(self) -> None:
-        pass
+        """Nothing is open."""
