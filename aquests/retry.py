@@ -49,7 +49,7 @@ def _refused(x: Exchange) -> Exchange | None:
     again = x.again()
     again.trail = again.trail or Trail()
     again.trail.refusals += 1
-    again.delay = REFUSAL_PAUSE * 2.0**refusals if refusals else 0.0
+    again.delay = REFUSAL_PAUSE * 2.0 ** (refusals - 1) if refusals else 0.0
     return again
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from aquests.errors import AquestsError, ConnectError, PeerClosed, ProtocolError, ReadError, TimedOut, WriteError
 from aquests.exchange import Exchange, Request
-from aquests.retry import IDEMPOTENT, exhausted_descriptors, free_retry, rewound
+from aquests.retry import IDEMPOTENT, REFUSAL_PAUSE, REFUSALS, exhausted_descriptors, free_retry, rewound
 from aquests.settings import Settings
 from tests.peers import ScriptedPeer, cut, expect, reset, say, stall
 from tests.rig import Rig, codes
@@ -189,6 +189,19 @@ def test_what_the_peer_certainly_did_not_process(method: str) -> None:
     x = exchange(method, ProtocolError("refused stream"))
     x.untouched = True
     assert free_retry(x, 1) is not None
+
+
+def test_it_is_sent_again_some_times_and_later_each_time() -> None:
+    x: Exchange | None = exchange("POST", ProtocolError("refused stream"))
+    delays = []
+    while x is not None and len(delays) < 100:
+        x.untouched = True
+        x.error = ProtocolError("refused stream")
+        x = free_retry(x, 1)
+        if x is not None:
+            delays.append(x.delay)
+            assert not x.untouched and x.trail is not None and not x.trail.fresh
+    assert delays == [0.0, *[REFUSAL_PAUSE * 2**number for number in range(REFUSALS - 1)]]
 
 
 def test_methods() -> None:

@@ -1,0 +1,307 @@
+"""HTTP/2 through the engine, against scripted servers: what is sent again, what times out, what ends a line."""
+
+from __future__ import annotations
+
+import io
+import socket
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import DataReceived, RequestReceived, StreamEnded
+
+from aquests.errors import ConnectionEnded, PeerClosed, StreamReset, TimedOut
+from aquests.protocols import h2frames as h2
+from aquests.retry import REFUSALS
+from tests.peers import ScriptedPeer, cut, expect, say, stall
+from tests.rig import Rig, bodies, codes
+
+Respond = Callable[["Server", int, int], object]
+
+
+class Server:
+    """One connection served by h2: ``respond(server, stream, nth)`` is called for each whole request, from 1."""
+
+    def __init__(self, sock: socket.socket, line: int):
+        self.sock = sock
+        self.line = line
+        self.connection = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
+        self.paths: dict[int, str] = {}
+        self.bodies: Counter[int] = Counter()
+        self.over = False
+
+    def answer(self, stream: int, body: bytes = b"ok") -> None:
+        self.connection.send_headers(stream, [(":status", "200"), ("content-length", str(len(body)))])
+        self.connection.send_data(stream, body, end_stream=True)
+
+    def goaway(self, last: int) -> None:
+        """By hand: h2 would not let the streams finish."""
+        self.flush()
+        self.sock.sendall(h2.frame(h2.GOAWAY, 0, 0, last.to_bytes(4) + bytes(4)))
+
+    def flush(self) -> None:
+        self.sock.sendall(self.connection.data_to_send())
+
+    def run(self, respond: Respond) -> None:
+        count = 0
+        self.sock.settimeout(None)
+        self.connection.initiate_connection()
+        self.flush()
+        while not self.over and (data := self.sock.recv(65536)):
+            for event in self.connection.receive_data(data):
+                if isinstance(event, RequestReceived):
+                    assert event.stream_id is not None and event.headers is not None
+                    self.paths[event.stream_id] = dict(event.headers)[":path"]  # type: ignore[assignment, index]
+                elif isinstance(event, DataReceived):
+                    assert event.stream_id is not None and event.data is not None
+                    self.bodies[event.stream_id] += len(event.data)
+                    self.connection.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id)
+                elif isinstance(event, StreamEnded):
+                    assert event.stream_id is not None
+                    count += 1
+                    respond(self, event.stream_id, count)
+            self.flush()
+
+
+def serve(respond: Respond) -> Callable[[socket.socket, int], None]:
+    return lambda sock, number: Server(sock, number).run(respond)
+
+
+@pytest.fixture(autouse=True)
+def _in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is refused waits for microseconds."""
+    monkeypatch.setattr("aquests.retry.REFUSAL_PAUSE", 1e-6)
+
+
+def rig(workers: int = 1, streams: int = 10, **settings: Any) -> Rig:
+    return Rig(workers=workers, http2_constreams=streams, **settings)
+
+
+def ask(run: Rig, peer: ScriptedPeer, path: object = "", method: str = "GET", data: Any = None, **options: Any) -> Any:
+    return run.ask(f"{peer.url}{path}", method, data, h2c="prior", **options)
+
+
+def echo(server: Server, stream: int, count: int) -> None:
+    server.answer(stream, server.paths[stream].encode())
+
+
+# What is sent again
+
+
+def test_goaway_in_the_middle() -> None:
+    """Every line takes seven; the rest of what it was sent is sent again, perhaps more than once."""
+
+    def respond(server: Server, stream: int, count: int) -> None:
+        if count <= 7:
+            echo(server, stream, count)
+        if count == 7:
+            server.goaway(stream)
+
+    with ScriptedPeer(serve(respond)) as peer, rig(2, 5) as run:
+        requests = [ask(run, peer, number, "POST", b"x") for number in range(100)]
+        run.run()
+        assert [request.response.content for request in requests] == [b"/%d" % number for number in range(100)]
+        assert peer.connections >= 100 // 7 and run.engine.stats.retries > 0
+
+
+def test_a_server_that_always_says_goodbye() -> None:
+    def respond(server: Server, stream: int, count: int) -> None:
+        if count == 1:
+            server.goaway(0)
+
+    with ScriptedPeer(serve(respond)) as peer, rig() as run:
+        answer = ask(run, peer) and run.run()[0]
+        assert isinstance(answer.error, ConnectionEnded) and answer.status_code == 720 and answer.version == "2.0"
+        assert peer.connections == REFUSALS + 1
+
+
+@pytest.mark.parametrize("refusals", [1, 3, REFUSALS])
+def test_refused_streams_are_sent_again(refusals: int) -> None:
+    def respond(server: Server, stream: int, count: int) -> None:
+        if count <= refusals:
+            server.connection.reset_stream(stream, h2.REFUSED_STREAM)
+        else:
+            echo(server, stream, count)
+
+    with ScriptedPeer(serve(respond)) as peer, rig() as run:
+        ask(run, peer, "a", "POST", b"x")
+        (answer,) = run.run()
+        assert answer.content == b"/a" and peer.connections == 1
+        assert run.engine.stats.retries == refusals
+
+
+def test_other_resets_are_answers() -> None:
+    def respond(server: Server, stream: int, count: int) -> None:
+        if count % 2:
+            server.connection.reset_stream(stream, h2.CANCEL)
+        else:
+            echo(server, stream, count)
+
+    with ScriptedPeer(serve(respond)) as peer, rig() as run:
+        for number in range(10):
+            ask(run, peer, number)
+        answers = run.run()
+        assert Counter(codes(answers)) == {200: 5, 721: 5} and peer.connections == 1
+        failed = next(answer for answer in answers if not answer.ok)
+        assert isinstance(failed.error, StreamReset) and failed.reason == "HTTP/2 Stream Reset"
+
+
+def test_a_used_line_dies_with_many_in_flight() -> None:
+    """All of them share the fresh line, instead of waiting for one each."""
+
+    def respond(server: Server, stream: int, count: int) -> None:
+        if server.line == 1 and count > 3:
+            server.over = True
+        else:
+            echo(server, stream, count)
+
+    with ScriptedPeer(serve(respond)) as peer, rig(1, 10) as run:
+        for number in range(30):
+            ask(run, peer, number)
+        answers = run.run()
+        assert sorted(bodies(answers)) == sorted(b"/%d" % number for number in range(30))
+        assert peer.connections == 2
+
+
+def test_what_may_have_been_done_is_not_sent_again() -> None:
+    def respond(server: Server, stream: int, count: int) -> None:
+        server.over = count == 2
+        echo(server, stream, count) if count < 2 else None
+
+    with ScriptedPeer(serve(respond)) as peer, rig(1, 1) as run:
+        for _ in range(2):
+            ask(run, peer, "", "POST", b"x")
+        answers = run.run()
+        assert codes(answers) == [200, 700] and isinstance(answers[1].error, PeerClosed)
+
+
+# Timeouts
+
+
+def test_one_stream_times_out_and_the_others_go_on() -> None:
+    def respond(server: Server, stream: int, count: int) -> None:
+        if server.paths[stream] != "/never":
+            echo(server, stream, count)
+
+    with ScriptedPeer(serve(respond)) as peer, rig(1, 2) as run:
+        never = ask(run, peer, "never", timeout=0.2)
+        asked = 0
+
+        def more(response: Any) -> None:
+            nonlocal asked
+            if never.response is None or asked < 5:
+                asked += 1
+                ask(run, peer, asked)
+
+        run.on_answer = more
+        ask(run, peer, 0)
+        run.run()
+        assert isinstance(never.response.error, TimedOut) and never.response.error.phase == "answer"
+        assert peer.connections == 1 and Counter(codes(run.answers))[200] == len(run.answers) - 1
+
+
+def test_a_silent_line_is_left() -> None:
+    """Requests that wait behind a dead line do not all time out on it."""
+
+    def respond(server: Server, stream: int, count: int) -> None:
+        if server.line > 1 or count == 1:
+            echo(server, stream, count)
+
+    with ScriptedPeer(serve(respond)) as peer, rig(1, 1, timeout=0.2) as run:
+        for number in range(5):
+            ask(run, peer, number)
+        answers = run.run()
+        assert codes(answers) == [200, 702, 200, 200, 200] and peer.connections == 2
+
+
+@pytest.mark.parametrize("first", [[stall()], [expect(b"SM\r\n\r\n"), stall()]])
+def test_nobody_answers(first: Any) -> None:
+    with ScriptedPeer(first) as peer, rig(timeout=0.2) as run:
+        ask(run, peer)
+        (answer,) = run.run()
+        assert isinstance(answer.error, TimedOut)
+
+
+# Other ends
+
+
+def test_a_server_of_another_protocol() -> None:
+    with ScriptedPeer([expect(b"SM\r\n\r\n"), say(b"HTTP/1.1 400 Bad Request\r\n\r\n"), cut()]) as peer, rig() as run:
+        ask(run, peer)
+        (answer,) = run.run()
+        assert answer.status_code == 720 and "does not speak HTTP/2" in str(answer.error)
+
+
+def test_rules_broken() -> None:
+    def respond(server: Server, stream: int, count: int) -> None:
+        if count == 3:
+            server.flush()
+            server.sock.sendall(h2.frame(h2.PING, 0, 0, b"short"))
+        else:
+            echo(server, stream, count)
+
+    with ScriptedPeer(serve(respond)) as peer, rig(1, 3) as run:
+        for number in range(4):
+            ask(run, peer, number)
+        answers = run.run()
+        assert Counter(codes(answers))[720] >= 1
+        error = next(answer.error for answer in answers if not answer.ok)
+        assert "PING of 5 bytes" in error.message and error.endpoint and error.after > 0
+
+
+def test_no_streams_at_all() -> None:
+    """A server that allows none keeps nobody waiting for ever."""
+    greeting = h2.frame(h2.SETTINGS, 0, 0, h2.settings(((h2.MAX_CONCURRENT_STREAMS, 0),)))
+    refuse = h2.rst_stream(1, h2.REFUSED_STREAM)
+    script = [expect(b"SM\r\n\r\n"), say(greeting + refuse), stall()]
+    with ScriptedPeer(script) as peer, rig() as run:
+        ask(run, peer)
+        (answer,) = run.run()
+        assert answer.status_code in (720, 721)
+
+
+# Uploads
+
+
+@pytest.mark.parametrize("used", [False, True])
+@pytest.mark.parametrize("size", [10, 300_000, 3_000_000])
+def test_uploads_from_files(size: int, used: bool) -> None:
+    """Also on a line that stood idle, where nothing but the upload itself wakes it."""
+
+    def respond(server: Server, stream: int, count: int) -> None:
+        server.answer(stream, str(server.bodies[stream]).encode())
+
+    with ScriptedPeer(serve(respond)) as peer, rig(timeout=3) as run:
+        if used:
+            ask(run, peer)
+            run.run()
+        for _ in range(3):
+            ask(run, peer, "", "PUT", io.BytesIO(bytes(size)))
+        assert bodies(run.run())[-3:] == [str(size).encode()] * 3
+        assert peer.connections == 1
+
+
+def test_requests_pass_a_long_upload() -> None:
+    def respond(server: Server, stream: int, count: int) -> None:
+        echo(server, stream, count)
+
+    with ScriptedPeer(serve(respond)) as peer, rig(1, 2) as run:
+        ask(run, peer, "long", "PUT", bytes(4_000_000))
+        for number in range(5):
+            ask(run, peer, number)
+        run.run()
+        assert bodies(run.answers)[-1] == b"/long" and len(run.answers) == 6
+
+
+def test_settings_of_the_run() -> None:
+    """More streams from now on: lines made with fewer are not used again."""
+    with ScriptedPeer(serve(echo)) as peer, rig(1, 1) as run:
+        ask(run, peer)
+        run.run()
+        run.configure(http2_constreams=5)
+        for number in range(20):
+            ask(run, peer, number)
+        assert set(codes(run.run())) == {200} and peer.connections == 2
