@@ -73,10 +73,7 @@ class Reflection:
         self.methods: Methods | None = None
 
     def wait(self, done: Done) -> None:
-        """``done`` is called at once if the answer is known, else from a later step of the engine."""
-        if self.methods is not None:
-            done(self.methods)
-            return
+        """``done`` is called from a later step of the engine. Who finds ``methods`` set need not wait."""
         self._waiting.append(done)
         if len(self._waiting) == 1:
             self._rounds = 0

@@ -60,11 +60,13 @@ class Grpc:
         coding = self._place.coding(options.pop("compression", None))
         message, methods = self._methods(args[0] if args else None)
         request = self._place.prepare(f"/{self._service}/{name}", coding, callback=callback, meta=meta, **options)
+        if methods is None:
+            reflection = self._reflection(request.endpoint)
+            self._known = methods = reflection.methods
         if methods is not None:
             self._complete(request, self._method(methods, name), message, coding)
             return script.engine.submit(request)
         request.codec = self._place.codec(bytes, False)  # until it is known: there is no data without it
-        reflection = self._reflection(request.endpoint)
         script.engine.admit(request)
         reflection.wait(lambda found: self._on_known(request, name, message, coding, found))
         return request

@@ -262,6 +262,16 @@ def test_calls_wait_for_the_description_and_then_run_once_each() -> None:
     assert (script.engine.counted, script.engine.finished) == (23, 23)
 
 
+def test_what_the_server_said_holds_for_other_stubs_of_the_place() -> None:
+    with GrpcPeer(describing(echo)) as peer:
+        fetched(aquests.grpc(f"{peer.url}/{SERVICE}").Echo({}))
+        with pytest.raises(RequestError, match="has no method Nope"):
+            aquests.grpc(f"{peer.url}/{SERVICE}").Nope({})
+        with pytest.raises(RequestError, match="does not fit"):
+            aquests.grpc(f"{peer.url}/{SERVICE}").Echo({"txt": 1})
+    assert script.engine.idle and asked(peer) == 2
+
+
 def test_after_reflection_messages_keep_their_own_type() -> None:
     with GrpcPeer(describing(echo)) as peer:
         stub = aquests.grpc(f"{peer.url}/{SERVICE}")
