@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .exchange import Exchange
 
 IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
-"""RFC 9110 9.2.2."""
+"""RFC 9110 9.2.2. It says so of HTTP's methods only: a database's DELETE may not be repeated."""
 REFUSALS: Final = 8
 """How often a request is sent again that was not processed; after the first time it waits, twice as long each time."""
 REFUSAL_PAUSE: Final = 0.01
@@ -33,7 +33,7 @@ def free_retry(x: Exchange, uses: int) -> Exchange | None:
     if x.trail is not None and x.trail.fresh:
         return None
     stale = uses > 1 and not x.progress and isinstance(x.error, (PeerClosed, ReadError, WriteError))
-    if not stale or x.method not in IDEMPOTENT or not rewound(x.payload):
+    if not stale or not x.endpoint.spec.web or x.method not in IDEMPOTENT or not rewound(x.payload):
         return None
     again = x.again()
     again.trail = again.trail or Trail()

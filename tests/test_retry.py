@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from aquests.errors import AquestsError, ConnectError, PeerClosed, ProtocolError, ReadError, TimedOut, WriteError
+from aquests.endpoint import Endpoint
 from aquests.exchange import Exchange, Request
+from aquests.queue import Fifo
 from aquests.retry import IDEMPOTENT, REFUSAL_PAUSE, REFUSALS, exhausted_descriptors, free_retry, rewound
 from aquests.settings import Settings
 from tests.peers import ScriptedPeer, cut, expect, reset, say, stall
@@ -160,8 +162,11 @@ def test_retries_and_the_limit_of_workers() -> None:
 # -- the rule itself -----------------------------------------------------------------------------------------------
 
 
-def exchange(method: str = "GET", error: AquestsError | None = None, payload: Any = None) -> Exchange:
-    x = Exchange(Request(method, "http://host/", payload), 1.0, Settings())
+def exchange(
+    method: str = "GET", error: AquestsError | None = None, payload: Any = None, scheme: str = "http"
+) -> Exchange:
+    place = Endpoint(scheme, "host", 80, None, {}, Fifo())
+    x = Exchange(Request(method, f"{scheme}://host/", payload, endpoint=place), 1.0, Settings())
     x.error = error or PeerClosed("closed")
     return x
 
@@ -208,6 +213,11 @@ def test_methods() -> None:
     for method in ("POST", "PATCH", "CONNECT", "PURGE", "get"):
         x = exchange(method)
         assert free_retry(x, 2) is None and x.request is not None
+
+
+def test_only_http_says_that_its_methods_may_be_repeated() -> None:
+    assert free_retry(exchange("DELETE"), 2) is not None
+    assert free_retry(exchange("DELETE", scheme="mongodb"), 2) is None
 
 
 def test_bodies() -> None:
