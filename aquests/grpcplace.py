@@ -6,18 +6,17 @@ Raw messages go in and out; who knows their types stands above.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+from weakref import ref
 
 from .body import source
-from .endpoint import Endpoint
+from .endpoint import Endpoint, Endpoints
 from .errors import RequestError
 from .exchange import Pairs, Request
+from .protocols.grpc import MAX_MESSAGE, CallCodec, coding_of, frame, request_pairs
 from .script import script
 from .stub import COMMON, Stub
 from .url import split
-
-if TYPE_CHECKING:
-    from .protocols.grpc import CallCodec
 
 KNOWN: Final = COMMON | {"metadata", "compression", "max_message", "unix"}
 MAX_READY: Final = 64
@@ -27,11 +26,9 @@ MAX_READY: Final = 64
 class Place(Stub):
     """A gRPC server, and the options that were given for all calls to it."""
 
-    __slots__ = ("_base", "_coding", "_fixed", "_max_message", "_metadata", "_ready", "_url")
+    __slots__ = ("_base", "_coding", "_fixed", "_max_message", "_metadata", "_ready", "_url", "_where")
 
     def __init__(self, url: str, options: dict[str, Any]):
-        from .protocols.grpc import MAX_MESSAGE, coding_of, request_pairs
-
         self._metadata = _pairs(options.pop("metadata", None))
         self._coding = coding_of(options.pop("compression", None))
         most = options.pop("max_message", None)
@@ -47,6 +44,8 @@ class Place(Stub):
             raise RequestError("gRPC has no users in URLs: give credentials as metadata, {'authorization': …}")
         self._base = self._url.text[: -len(self._url.target)]
         self._fixed: dict[str, Any] = {**(self._options or {}), "allow_redirects": False}
+        self._where: tuple[Endpoints, ref[Endpoint]] | None = None
+        """Weakly: what servers said about themselves is kept as long as their endpoints, and holds on to this."""
         self._ready: dict[tuple[Pairs, float | None, str], Pairs] = {}
 
     @property
@@ -57,13 +56,16 @@ class Place(Stub):
     @property
     def endpoint(self) -> Endpoint:
         """Where calls go: HTTP/2 and nothing else, whatever the server would rather speak."""
-        place = self._url
-        return self._place(place.scheme, place.host, place.port, self._fixed.get("unix") or place.unix, h2c="prior")
+        endpoints = script.engine.endpoints
+        if self._where is None or self._where[0] is not endpoints or (found := self._where[1]()) is None:
+            place = self._url
+            unix = self._fixed.get("unix") or place.unix
+            found = self._place(place.scheme, place.host, place.port, unix, h2c="prior")
+            self._where = (endpoints, ref(found))
+        return found
 
     def coding(self, compression: Any) -> str:
         """The coding of one call's messages: its own, or that of all."""
-        from .protocols.grpc import coding_of
-
         return self._coding if compression is None else coding_of(compression)
 
     def prepare(
@@ -109,8 +111,6 @@ class Place(Stub):
 
     def _headers(self, metadata: Pairs, timeout: float | None, coding: str) -> Pairs:
         """The headers of a call; equal ones are made once."""
-        from .protocols.grpc import request_pairs
-
         key = (metadata, timeout, coding)
         try:
             return self._ready[key]
@@ -124,14 +124,10 @@ class Place(Stub):
         return headers
 
     def codec(self, deserialize: Any, many: bool) -> CallCodec:
-        from .protocols.grpc import CallCodec
-
         return CallCodec(deserialize, many, self._max_message)
 
     def body(self, message: Any, serialize: Any, streaming: bool, coding: str) -> Any:
         """One framed message, or a streamed body of them. Raises RequestError for what cannot be serialized."""
-        from .protocols.grpc import frame
-
         if not streaming:
             return frame(serialize(message), coding)
         single = isinstance(message, (str, bytes, Mapping)) or hasattr(message, "DESCRIPTOR")

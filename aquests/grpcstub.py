@@ -9,19 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from weakref import WeakKeyDictionary
+
+from google.protobuf.json_format import ParseDict, ParseError
+from google.protobuf.message import EncodeError
 
 from .endpoint import Endpoint
 from .errors import AquestsError, RequestError
 from .exchange import Request
 from .grpcplace import Place, a
+from .grpcschema import Method, Methods, Reflection, default_methods, methods_in
 from .httprequest import check
 from .script import script
 from .stub import Dotted
-
-if TYPE_CHECKING:
-    from .grpcschema import Method, Methods, Reflection
 
 PER_CALL: Final = frozenset(("timeout", "deadline", "metadata", "compression", "callback", "meta"))
 _SERVICE: Final = re.compile(r"/?([A-Za-z_]\w*(?:\.\w+)*)/?")
@@ -76,8 +77,6 @@ class Grpc:
 
         The first message of an iterator is looked at only if nothing else helps.
         """
-        from .grpcschema import default_methods
-
         sample = message
         if isinstance(message, (list, tuple)):
             sample = message[0] if message else None
@@ -96,8 +95,6 @@ class Grpc:
         return message, found
 
     def _of_pool(self, message: Any) -> Methods | None:
-        from .grpcschema import methods_in
-
         descriptor = getattr(message, "DESCRIPTOR", None)
         if descriptor is None:
             return None
@@ -107,8 +104,6 @@ class Grpc:
         return self._pools[pool]
 
     def _reflection(self, endpoint: Endpoint) -> Reflection:
-        from .grpcschema import Reflection
-
         known = _REFLECTIONS.setdefault(endpoint, {})
         if self._service not in known:
             known[self._service] = Reflection(self._service, self._place.ask_aside)
@@ -138,41 +133,8 @@ class Grpc:
         request.codec = self._place.codec(method.reply.FromString, method.server_streaming)
 
 
-def grpc(url: str, **options: Any) -> Grpc:
-    """A stub for ``http://host:port/package.Service`` (HTTP/2 by prior knowledge) or ``https://…``.
-
-    ``stub.Method(message)`` queues a call and returns its request: ``message`` is a protobuf message, a dict
-    (JSON mapping of protobuf) or, for methods that take a stream, an iterable of these. ``response.data`` is the reply,
-    or the list of replies if the method streams them; ``response.metadata`` the initial and the trailing metadata.
-    A status that is not OK is an answer: ``response.error`` is a ``grpc.RpcError`` with ``code()`` and ``details()``.
-
-    Calls take ``timeout`` (seconds for the whole call; sent as grpc-timeout and enforced here; beside ``deadline``,
-    which is then that, the longest silence), ``metadata`` (pairs or a mapping; bytes under ``…-bin``), ``compression``
-    (``"gzip"`` or ``"deflate"``), ``callback`` and ``meta``.
-
-    Options: the same, for all calls; ``max_message`` (bytes of one reply, 4 MiB), ``max_content`` (of all of an
-    answer), ``verify``, ``ca``, ``cert``, ``proxy``, ``unix``.
-
-    Raises RequestError for a URL or message that cannot be, TypeError for a misspelt option.
-    """
-    return Grpc(url, **options)
-
-
-def grpc_channel(url: str, **options: Any) -> Any:
-    """A ``grpc.Channel`` for generated stubs over this engine: ``http://host:port``; options as for :func:`grpc`.
-
-    ``stub.Method.future(message)`` queues, ``stub.Method(message)`` runs the engine until that one is answered.
-    """
-    from .grpcchannel import Channel
-
-    return Channel(url, options)
-
-
 def _serialized(message: Any, method: Method) -> bytes:
     """The message, a dict or None (an empty message) as bytes. Raises RequestError if it does not fit."""
-    from google.protobuf.json_format import ParseDict, ParseError
-    from google.protobuf.message import EncodeError
-
     wanted = method.request.DESCRIPTOR.full_name
     given = getattr(getattr(message, "DESCRIPTOR", None), "full_name", None)
     if (given is None and not isinstance(message, Mapping | None)) or given not in (None, wanted):

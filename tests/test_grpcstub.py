@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -58,12 +56,6 @@ def describing(answer: Callable[[Call], Reply | None]) -> Callable[[Call], Reply
 
 def asked(peer: GrpcPeer) -> int:
     return sum(call.path.startswith("/grpc.reflection.") for call in peer.calls)
-
-
-def test_importing_aquests_imports_neither_grpc_nor_protobuf() -> None:
-    code = "import sys, aquests; aquests.grpc, aquests.grpc_channel; print({'grpc', 'google'} & sys.modules.keys())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "set()\n", done.stderr
 
 
 # --- what is sent --------------------------------------------------------------------------------------------
