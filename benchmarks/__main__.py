@@ -8,14 +8,43 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from . import grpc, heads, histogram, http1, idle, imports, in_asyncio, lines, memory, queueing, tls, websocket
+from . import (
+    grpc,
+    heads,
+    histogram,
+    http1,
+    idle,
+    imports,
+    in_asyncio,
+    lines,
+    memory,
+    queueing,
+    redis_piped,
+    redis_single,
+    tls,
+    websocket,
+)
 from .machine import ROOT, describe
 from .rounds import FULL, QUICK, SMOKE, Plan, run_case
 from .table import data, render
 
 CASES = {
     module.CASE.name: module.CASE
-    for module in (http1, tls, grpc, lines, in_asyncio, queueing, imports, idle, memory, heads, histogram)
+    for module in (
+        http1,
+        tls,
+        grpc,
+        redis_single,
+        redis_piped,
+        lines,
+        in_asyncio,
+        queueing,
+        imports,
+        idle,
+        memory,
+        heads,
+        histogram,
+    )
 }
 RESULTS = ROOT / "benchmarks" / "results"
 

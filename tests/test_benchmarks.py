@@ -14,7 +14,7 @@ from benchmarks import rounds
 from benchmarks.__main__ import CASES
 from benchmarks.case import Case, Column, Entry, Job, Outcome, Site
 from benchmarks.child import Tally
-from benchmarks.peers import hey, wrk
+from benchmarks.peers import hey, redis_benchmark, wrk
 from benchmarks.rounds import Fault, Plan, Result, Row, whole
 from benchmarks.table import data, render
 from tests.helpers import ROOT
@@ -207,6 +207,56 @@ def test_wrk_is_read(figures: dict[str, int], wrong: str) -> None:
     outcome = wrk.outcome(f"Running 2s test\n{json.dumps(summary)}\n", 0.001, 10)
     assert (outcome["count"], outcome["rate"], outcome["cpu_us"], outcome["wrong"]) == (10, 5.0, 100.0, wrong)
     assert bool(outcome["bad"]) is bool(wrong)
+
+
+@pytest.mark.parametrize(
+    ("rate", "seconds", "wrong"),
+    [("4000.00", 0.05, ""), ("inf", 0.5, ""), ("4000.00", 0.05, "Error from server: ERR no")],
+)
+def test_redis_benchmark_is_read(rate: str, seconds: float, wrong: str) -> None:
+    text = f'{wrong}\n"test","rps","avg_latency_ms"\n"get page","{rate}","0.1"\n'
+    outcome = redis_benchmark.outcome(text, 0.001, 200, 0.5)
+    assert (outcome["count"], outcome["seconds"], outcome["wrong"]) == (200, seconds, wrong)
+    assert bool(outcome["bad"]) is bool(wrong)
+
+
+def test_a_race_against_redis() -> None:
+    if shutil.which("redis-server") is None or shutil.which("redis-benchmark") is None:
+        pytest.skip("redis-server and redis-benchmark are not both installed")
+    done = bench("redis", "redis-piped", "--smoke")
+    assert done.returncode == 0, done.stderr
+    assert "aquests, fed" in done.stdout and "× redis.asyncio" in done.stdout and "failed" not in done.stdout
+
+
+H2LOAD = """\
+starting benchmark...
+finished in {took}, 20.00 req/s, 95.20MB/s
+requests: 10 total, 10 started, 10 done, {succeeded} succeeded, 0 failed, 0 errored, 0 timeout
+status codes: {good} 2xx, 0 3xx, 0 4xx, 0 5xx
+traffic: 40.50KB (41472) total, 100B (100) headers (space savings 50.00%), 40.00KB ({data}) data
+"""
+
+
+@pytest.mark.parametrize(
+    ("figures", "seconds", "wrong"),
+    [
+        ({}, 0.5, ""),
+        ({"took": "1.25s"}, 1.25, ""),
+        ({"succeeded": 9}, 0.5, "1 of 10 failed"),
+        ({"good": 8}, 0.5, "2 of 10 failed"),
+        ({"data": 99}, 0.5, "99 bytes in 10 answers"),
+    ],
+)
+def test_h2load_is_read(figures: dict[str, object], seconds: float, wrong: str) -> None:
+    text = H2LOAD.format(**{"took": "500.00ms", "succeeded": 10, "good": 10, "data": 40960, **figures})
+    outcome = h2load.outcome(text, 0.001, 4096)
+    assert (outcome["count"], outcome["rate"], outcome["wrong"]) == (10, 10 / seconds, wrong)
+    assert bool(outcome["bad"]) is bool(wrong)
+
+
+def test_what_is_no_summary_of_h2load() -> None:
+    with pytest.raises(ValueError, match="not a summary"):
+        h2load.outcome("h2load: cannot connect", 0.0, 1)
 
 
 # --- tables --------------------------------------------------------------------------------------------------
