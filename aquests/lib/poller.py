@@ -6,6 +6,7 @@ Errors and hang-ups arrive as bits of READ: whoever reads next learns from ``rec
 
 from __future__ import annotations
 
+import errno
 import select
 from typing import Final, Protocol
 
@@ -52,8 +53,9 @@ class EpollPoller:
     def unregister(self, fd: int) -> None:
         try:
             self._epoll.unregister(fd)
-        except FileNotFoundError:
-            pass  # swapped away under its number; closed sockets leave epoll by themselves
+        except OSError as error:
+            if not _is_gone(error):
+                raise
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
         return self._epoll.poll(timeout, BATCH)
@@ -76,8 +78,9 @@ class KqueuePoller:
                 event = select.kevent(fd, getattr(select, name), act)  # type: ignore[attr-defined,unused-ignore]
                 try:
                     self._kqueue.control([event], 0)
-                except FileNotFoundError:
-                    pass  # the descriptor was closed first, its filters went with it
+                except OSError as error:
+                    if not _is_gone(error):
+                        raise
 
     def register(self, fd: int, mask: int) -> None:
         self._masks.pop(fd, None)
@@ -129,6 +132,11 @@ class SelectPoller:
     def close(self) -> None:
         self._readers.clear()
         self._writers.clear()
+
+
+def _is_gone(error: OSError) -> bool:
+    """Has libpq closed the socket, or swapped it under its number? A closed one leaves epoll and kqueue by itself."""
+    return isinstance(error, FileNotFoundError) or error.errno == errno.EBADF
 
 
 def best_poller() -> Poller:
