@@ -55,6 +55,8 @@ ASKED = expect(b"\r\n\r\n")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SHORT = 0.2
 """Seconds of a timeout that is meant to strike."""
+LONGER = 0.5
+"""Seconds of a timeout that is not, on a machine that lets a thread wait for a while."""
 
 
 @pytest.fixture(scope="module")
@@ -396,12 +398,12 @@ def test_a_drip_is_alive_but_the_deadline_is_not_moved_by_it(good: str) -> None:
 
 
 def test_a_slow_answer_outlives_its_timeout_as_long_as_something_comes(good: str) -> None:
-    # 500 pieces, at least a millisecond apart, take longer than the timeout.
-    body = b"x" * 500
-    script = [ASKED, say(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n"), say_slowly(body)]
-    with ScriptedPeer(script) as peer, Rig(timeout=SHORT) as rig:
+    # 700 pieces, at least a millisecond apart, take longer than the timeout.
+    body = b"x" * 700
+    script = [ASKED, say(b"HTTP/1.1 200 OK\r\nContent-Length: 700\r\n\r\n"), say_slowly(body)]
+    with ScriptedPeer(script) as peer, Rig(timeout=LONGER) as rig:
         answer = strike(rig, peer.url, good)
-        assert answer.content == body and answer.elapsed > SHORT
+        assert answer.content == body and answer.elapsed > LONGER
 
 
 @pytest.mark.parametrize("place", ["hanging", "tls", "answer", "flood"])
@@ -571,7 +573,7 @@ def test_a_file_closed_before_it_is_sent(good: str, tmp_path: Path) -> None:
 
 def test_a_long_upload_outlives_its_timeout_as_long_as_something_is_taken(good: str) -> None:
     """The server takes the body slowly: each piece is progress, although nothing is answered."""
-    body = b"x" * 12_000_000
+    body = b"x" * 20_000_000
 
     def slowly(sock: socket.socket, number: int) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -585,9 +587,9 @@ def test_a_long_upload_outlives_its_timeout_as_long_as_something_is_taken(good: 
         sock.sendall(OK)
 
     pause = threading.Event()
-    with ScriptedPeer(slowly) as peer, Rig(timeout=SHORT) as rig:
+    with ScriptedPeer(slowly) as peer, Rig(timeout=LONGER) as rig:
         answer = strike(rig, peer.url, good, method="POST", data=body)
-        assert answer.content == b"ok" and answer.elapsed > SHORT
+        assert answer.content == b"ok" and answer.elapsed > LONGER, answer.error
 
 
 # -- everything at once --------------------------------------------------------------------------------------------
