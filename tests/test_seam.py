@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from aquests.protocols.redis import Redis
     from aquests.protocols.sqlite import Sqlite
     from aquests.protocols.tunnel import Connect, Socks5
-    from aquests.protocols.web import NoHttp2, Upgrade
+    from aquests.protocols.web import NoHttp2
     from aquests.protocols.websocket import WebSocket
     from tests.loopback import FakePoller, LineWire, Recorder, Shift
 
@@ -42,13 +42,12 @@ if TYPE_CHECKING:
         redis: Redis,
         mongodb: MongoDB,
         no_http2: NoHttp2,
-        upgrade: Upgrade,
         connect: Connect,
         socks5: Socks5,
         line: LineWire,
         origin: Origin,
     ) -> tuple[list[seam.Wire], seam.MakeWire]:
-        return [http1, http2, websocket, redis, mongodb, no_http2, upgrade, connect, socks5, line], origin.make_wire
+        return [http1, http2, websocket, redis, mongodb, no_http2, connect, socks5, line], origin.make_wire
 
     def _others(
         postgresql: Postgresql,
@@ -93,7 +92,7 @@ FITS = {
     "Line": ("lib.channel.Channel", "lib.polled.PolledChannel", "lib.threaded.ThreadedChannel"),
     "Owner": ("dial.Dial", "engine.Engine"),
 }
-"""Who fits what. ``Stacked`` alone is not in the lists above: its attributes are read-only."""
+"""Who fits what. ``Upgrade`` and ``Stacked`` are not in the lists above: their attributes cannot be set, and need not."""
 
 MARKS = {"Wire": "receive_eof", "Driver": "collect", "Worker": "perform", "Tls": "unseal", "Owner": "on_closed"}
 """A method by which an implementation is known."""
