@@ -92,7 +92,7 @@ FITS = {
     "Line": ("lib.channel.Channel", "lib.polled.PolledChannel", "lib.threaded.ThreadedChannel"),
     "Owner": ("dial.Dial", "engine.Engine"),
 }
-"""Who fits what. ``Upgrade`` and ``Stacked`` are not in the lists above: their attributes cannot be set, and need not."""
+"""Who fits what. ``Upgrade`` and ``Stacked`` are not in the lists above: their attributes are read-only."""
 
 MARKS = {"Wire": "receive_eof", "Driver": "collect", "Worker": "perform", "Tls": "unseal", "Owner": "on_closed"}
 """A method by which an implementation is known."""
