@@ -10,9 +10,12 @@ from pathlib import Path
 
 from . import (
     grpc,
+    h2blocks,
+    h2wire,
     heads,
     histogram,
     http1,
+    http2,
     idle,
     imports,
     in_asyncio,
@@ -33,7 +36,9 @@ CASES = {
     for module in (
         http1,
         tls,
+        http2,
         grpc,
+        websocket,
         redis_single,
         redis_piped,
         lines,
@@ -43,6 +48,8 @@ CASES = {
         idle,
         memory,
         heads,
+        h2blocks,
+        h2wire,
         histogram,
     )
 }

@@ -74,7 +74,16 @@ def secure_page(wanted: Wanted) -> Iterator[Site]:
 
 
 @contextmanager
-def _nginx(wanted: Wanted, *, tls: bool) -> Iterator[Site]:
+def multiplexed_page(wanted: Wanted) -> Iterator[Site]:
+    """The same over TLS and HTTP/2."""
+    if package_version("trustme") is None:
+        raise Absent("trustme is not installed")
+    with _nginx(wanted, tls=True, http2=True) as site:
+        yield site
+
+
+@contextmanager
+def _nginx(wanted: Wanted, *, tls: bool, http2: bool = False) -> Iterator[Site]:
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     if program is None:
         raise Absent("nginx is not installed")
@@ -87,7 +96,7 @@ def _nginx(wanted: Wanted, *, tls: bool) -> Iterator[Site]:
             port=port,
             beside=beside,
             descriptors=wanted.lines + 4096,
-            ssl=" ssl" if tls else "",
+            ssl=(" ssl" if tls else "") + (" http2" if http2 else ""),
             certificate=_certificate(directory) if tls else "",
             piece="x" * PIECE,
             page="$piece" * (wanted.size // PIECE) + "x" * (wanted.size % PIECE),

@@ -14,7 +14,7 @@ from benchmarks import rounds
 from benchmarks.__main__ import CASES
 from benchmarks.case import Case, Column, Entry, Job, Outcome, Site
 from benchmarks.child import Tally
-from benchmarks.peers import hey, redis_benchmark, wrk
+from benchmarks.peers import h2load, hey, redis_benchmark, wrk
 from benchmarks.rounds import Fault, Plan, Result, Row, whole
 from benchmarks.table import data, render
 from tests.helpers import ROOT

@@ -101,4 +101,5 @@ def _configure(job: Job, tally: Tally) -> None:
     def on_answer(response: aquests.Response) -> None:
         tally.check(response.status_code, len(response.content))
 
-    aquests.configure(workers=job.lines, callback=on_answer, ca=job.ca or None)
+    streams = job.options.get("streams", 1)
+    aquests.configure(workers=job.lines, callback=on_answer, ca=job.ca or None, http2_constreams=streams)

@@ -1,4 +1,4 @@
-"""httpx: its asynchronous client, as many tasks as lines, which share one source of work.
+"""httpx: its asynchronous client, as many tasks as lines (or streams), which share one source of work.
 
 Its documentation says: one client, for the sake of its pool. That pool looks at all its lines for every
 request, so a client for each task is several times faster with many lines; both are measured.
@@ -26,15 +26,17 @@ def run(job: Job) -> Outcome:
 
 
 async def _fetch(job: Job, share: int, tally: Tally) -> None:
-    """``share`` tasks use one client."""
+    """A client opens ``share`` lines at most, and has a task for each stream of them."""
+    streams = job.options.get("streams", 1)
     limits = httpx.Limits(max_connections=share, max_keepalive_connections=share)
     context = ssl.create_default_context(cafile=job.ca or None)
     work = iter(range(job.count))
     async with AsyncExitStack() as stack:
         workers = []
-        for number in range(job.lines):
-            if number % share == 0:
-                client = httpx.AsyncClient(limits=limits, verify=context, trust_env=False, timeout=60)
+        for number in range(job.lines * streams):
+            if number % (share * streams) == 0:
+                http2 = streams > 1
+                client = httpx.AsyncClient(limits=limits, verify=context, http2=http2, trust_env=False, timeout=60)
                 await stack.enter_async_context(client)
             workers.append(_worker(client, job.url, work, tally))
         await asyncio.gather(*workers)
