@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from aquests.errors import AquestsError, ConnectError, PeerClosed, ProtocolError, ReadError, TimedOut, WriteError
 from aquests.endpoint import Endpoint
+from aquests.errors import AquestsError, ConnectError, PeerClosed, ProtocolError, ReadError, TimedOut, WriteError
 from aquests.exchange import Exchange, Request
 from aquests.queue import Fifo
 from aquests.retry import IDEMPOTENT, REFUSAL_PAUSE, REFUSALS, exhausted_descriptors, free_retry, rewound
@@ -198,7 +198,7 @@ def test_what_the_peer_certainly_did_not_process(method: str) -> None:
 
 def test_it_is_sent_again_some_times_and_later_each_time() -> None:
     x: Exchange | None = exchange("POST", ProtocolError("refused stream"))
-    delays = []
+    delays: list[float] = []
     while x is not None and len(delays) < 100:
         x.untouched = True
         x.error = ProtocolError("refused stream")
