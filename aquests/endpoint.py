@@ -121,12 +121,14 @@ class Endpoint:
 class Endpoints:
     """The table of places, so that equal places are one object.
 
-    ``known`` maps the text ahead of the path (``"http://host:8080"``) to its endpoint: the fast way.
+    ``known`` maps the text ahead of the path (``"http://host:8080"``) to its endpoint: the fast way; ``openings`` the
+    whole URL, for lines that are opened for it alone.
     """
 
     def __init__(self, make_waiting: Callable[[], Waiting]):
         self.make_waiting = make_waiting
         self.known: dict[str, Endpoint] = {}
+        self.openings: dict[str, Endpoint] = {}
         self._table: dict[tuple[Any, ...], Endpoint] = {}
         self._alive: WeakSet[Endpoint] = WeakSet()
         self._sweep_at = MAX_IDLE_ENDPOINTS
@@ -153,10 +155,11 @@ class Endpoints:
         return endpoint
 
     def remember(self, text: str, endpoint: Endpoint) -> None:
-        """Make ``text`` (all ahead of the path) a fast way to ``endpoint``."""
-        if len(self.known) >= MAX_IDLE_ENDPOINTS:
-            self.known.clear()
-        self.known[text] = endpoint
+        """Make ``text`` (all ahead of the path, or the whole URL) a fast way to ``endpoint``."""
+        known = self.openings if endpoint.spec.own_lines else self.known
+        if len(known) >= MAX_IDLE_ENDPOINTS:
+            known.clear()
+        known[text] = endpoint
 
     def __iter__(self) -> Iterator[Endpoint]:
         """All that are still used by somebody, also those that the table has forgotten."""
@@ -165,6 +168,7 @@ class Endpoints:
     def _sweep(self) -> None:
         """Forget places where nothing waits and no line stands: a crawl meets millions of hosts."""
         self.known.clear()
+        self.openings.clear()
         table = self._table
         used = {key: it for key, it in table.items() if it.lines or it.waiting or it.listed is not None}
         self._table = used

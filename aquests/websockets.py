@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _PLAIN: Final = {scheme: SCHEMES[scheme] for scheme in ("ws", "wss")}
 _SECURE: Final = {"wss": SCHEMES["wss"]}
 _OPCODES: Final = frozenset(("BINARY", "CLOSE", "CONT", "PING", "PONG", "TEXT"))
+_LIGHT: Final = frozenset(("callback", "deadline", "max_content", "max_redirects", "meta", "timeout"))
+"""Options that change nothing about the line."""
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
@@ -67,7 +69,7 @@ def ws(
 
     Raises RequestError for what cannot be sent, TypeError for a misspelt option.
     """
-    return _queue("ws", url, message, headers, replies, subprotocols, compression, dict(options), _PLAIN)
+    return _queue("ws", url, message, headers, replies, subprotocols, compression, options, _PLAIN)
 
 
 def wss(
@@ -81,7 +83,7 @@ def wss(
     **options: Unpack[Options],
 ) -> Request:
     """As :func:`ws`, but only over TLS: any URL except ``wss://`` is refused."""
-    return _queue("wss", url, message, headers, replies, subprotocols, compression, dict(options), _SECURE)
+    return _queue("wss", url, message, headers, replies, subprotocols, compression, options, _SECURE)
 
 
 def _queue(
@@ -92,11 +94,12 @@ def _queue(
     replies: int,
     subprotocols: Sequence[str],
     compression: bool | str,
-    options: dict[str, Any],
+    options: Any,
     schemes: Mapping[str, int],
 ) -> Request:
     engine = script.engine
-    options |= {"subprotocols": subprotocols, "compression": compression}
+    if subprotocols != () or compression is not True:
+        options |= {"subprotocols": subprotocols, "compression": compression}
     return engine.submit(make(kind, url, message, headers, replies, options, engine.endpoints, schemes))
 
 
@@ -111,22 +114,34 @@ def make(
     schemes: Mapping[str, int] = _PLAIN,
 ) -> Request:
     """The request of :func:`ws`, placed; ``options`` are its keyword arguments but for ``replies``."""
-    opening = _opening(options)
-    callback, meta = check(options)
-    options |= opening
-    place = split(url, schemes)
-    if place.user is not None and "auth" not in options:
-        from .auth import credentials
+    callback = meta = None
+    pairs: Pairs = ()
+    plain = headers is None and not (options and options.keys() - _LIGHT)
+    endpoint = endpoints.openings.get(url) if plain and url.__class__ is str else None
+    if endpoint is not None and endpoint.scheme in schemes:
+        if options:
+            callback, meta = check(options)
+    else:
+        opening = _opening(options)
+        callback, meta = check(options)
+        options |= opening
+        place = split(url, schemes)
+        if place.user is not None and "auth" not in options:
+            from .auth import credentials
 
-        options["auth"] = credentials((place.user, place.password or ""))
-    pairs = _headers(headers)
+            options["auth"] = credentials((place.user, place.password or ""))
+        pairs = _headers(headers)
+        endpoint = endpoints.find(place, options, pairs)
+        if plain and place.text == url:
+            endpoints.remember(url, endpoint)
+        url = place.text
     return Request(
         "GET",
-        place.text,
+        url,
         _messages(message, replies),
         pairs,
         kind=kind,
-        endpoint=endpoints.find(place, options, pairs),
+        endpoint=endpoint,
         callback=callback,
         meta=meta,
         options=options or None,
@@ -169,13 +184,13 @@ def _headers(headers: Any) -> Pairs:
 
 
 def _messages(message: Any, replies: Any) -> Messages:
-    from .protocols.wsframes import Messages
+    from .protocols.wsframes import TEXT, Messages
 
     if not isinstance(replies, int) or isinstance(replies, bool) or replies < 0:
         raise RequestError(f"replies must be a whole number of at least 0, not {replies!r}")
-    if message is None:
-        return Messages((), replies)
-    several = message if isinstance(message, list) else [message]
+    if message.__class__ is str and message.isascii():
+        return Messages(((TEXT, message.encode()),), replies)
+    several = message if isinstance(message, list) else [] if message is None else [message]
     return Messages([_message(one) for one in several], replies)
 
 

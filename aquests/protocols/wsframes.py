@@ -39,6 +39,7 @@ CODES: Final = {
 MAX_CONTROL: Final = 125
 """Bytes of a control frame's payload (RFC 6455 5.5)."""
 
+_NONE: Final[frozenset[bytes]] = frozenset()
 _FIN: Final = 0x80
 _RSV1: Final = 0x40
 _RSV23: Final = 0x30
@@ -65,13 +66,16 @@ class Messages:
     __slots__ = ("items", "pings", "replies", "sent", "size")
 
     def __init__(self, items: Sequence[tuple[int, bytes]], replies: int = 1):
-        self.items = tuple(items)
+        self.items = items = tuple(items)
         self.replies = replies
-        self.size = sum(len(data) + 14 for _, data in self.items)
         self.sent = False
         """Bytes of it may have reached the server: it is not sent again by itself."""
-        only_pings = bool(self.items) and all(opcode == PING for opcode, _ in self.items)
-        self.pings = frozenset(data for _, data in self.items) if only_pings else frozenset()
+        size = 0
+        for _, data in items:
+            size += len(data) + 14
+        self.size = size
+        only_pings = bool(items) and items[0][0] == PING and all(opcode == PING for opcode, _ in items)
+        self.pings = frozenset(data for _, data in items) if only_pings else _NONE
 
     def rewind(self) -> None:
         """Raises RequestError if it has been sent: a message is not repeated behind its author's back."""
