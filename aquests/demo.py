@@ -1,79 +1,81 @@
-"""``aquests demo``: a server of our own in a child process, and as many requests to it as wanted.
+"""``aquests demo``: servers of our own in a child process, and requests to all of them from one queue.
 
-The server is granian (``pip install 'aquests[demo]'``) inside one process, so that there is nothing behind it
-that could outlive it. It ends when its standard input does: the system closes that pipe however we end,
-killed too. Its port is chosen by the system and held by us, bound but not listening, until it is over;
-with SO_REUSEPORT the server may bind it beside us, and nobody else gets it in between.
+The servers (demoservers.py; granian comes with ``pip install 'aquests[demo]'``) end when their standard input
+does: the system closes that pipe however we end, killed too. Ports are chosen by the system. Granian's are
+held by us, bound but not listening, until it is over; with SO_REUSEPORT the server may bind them beside us,
+and nobody else gets in between.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
-from itertools import repeat
-from time import monotonic, sleep
-from typing import Any, Final, NamedTuple
+from itertools import count, islice
+from time import monotonic
+from typing import Any, Final
 
+from .demodatabases import HOST, Where
+from .demostages import STAGES, Ask, Stage, interleaved
 from .errors import ConnectError, RequestError
-from .exchange import Response
+from .exchange import Request, Response
 from .lib.console import Brake, Output, Progress, every, is_terminal, say, writing
 from .report import Report
 from .script import configure, feed, fetchall, script
 from .settings import Settings
 
-HOST: Final = "127.0.0.1"
-PAGE: Final = b"aquests, a page of the demo's server.\n".ljust(4095, b".") + b"\n"
-"""4096 bytes: what every request of the demo is answered with."""
-START: Final = 15.0
-"""Seconds the server may take to answer, on a loaded machine."""
-BACKLOG: Final = 4096
-"""Connections that may wait to be accepted: all workers come at once."""
+START: Final = 30.0
+"""Seconds all servers may take to answer, on a loaded machine."""
+GOODBYE: Final = 10.0
+"""Seconds they may take to end."""
+STREAMS: Final = 10
+"""Requests at once on one line of HTTP/2."""
+CHILD: Final = "aquests.demoservers"
+NAMES: Final = tuple(stage.name for stage in STAGES)
 
 
-class Stage(NamedTuple):
-    """One protocol of the demo: its name in reports, the scheme of its URLs, what granian calls it, and what
-    ``configure`` needs beyond the defaults."""
+class Servers:
+    """Where the servers are that run, by the name of their stage, and why the others do not."""
 
-    name: str
-    scheme: str
-    http: str
-    settings: dict[str, Any]
-
-
-STAGES: Final = (Stage("HTTP/1.1", "http", "1", {"force_http1": True}),)
-"""What the demo shows, one after the other."""
+    def __init__(self, found: dict[str, Where], absent: dict[str, str]):
+        self.found = found
+        self.absent = absent
 
 
 @contextmanager
-def server(stage: Stage, port: int = 0, wanted: Callable[[], bool] = lambda: True) -> Iterator[str]:
-    """Run the server and yield its URL; it is gone when the block is left.
+def servers(
+    port: int = 0, wanted: Callable[[], bool] = lambda: True, names: Collection[str] = NAMES
+) -> Iterator[Servers]:
+    """Run the servers of these stages; they are gone when the block is left.
 
-    ``port`` 0 lets the system choose; ``wanted`` is asked while waiting, and ends the wait by returning False.
-    Raises RequestError if the port is taken, ConnectError if the server does not answer.
+    ``port`` of the HTTP/1.1 server, 0 lets the system choose; ``wanted`` is asked while waiting, and ends the wait
+    by returning False: then there are none. Raises RequestError if the port is taken, ConnectError if granian
+    does not answer.
     """
-    with _held_port(port) as holder:
-        number = holder.getsockname()[1]
+    with _held_port(port) as web, _held_port(0) as tls:
         # The child finds what we have found, and nothing that just lies in the working directory.
-        command = [sys.executable, "-P", "-m", "aquests.demo", str(number), stage.http]
+        command = [sys.executable, "-P", "-m", CHILD, *(str(holder.getsockname()[1]) for holder in (web, tls)), *names]
         child = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+            process_group=0,
         )
         with child:  # closes its pipes and waits for it
             try:
-                _wait(child, number, wanted)
-                yield f"{stage.scheme}://{HOST}:{number}/"
+                yield _wait(child, wanted)
             finally:
-                child.kill()  # it holds nothing that would have to be brought to an end
+                _end(child)
 
 
 def _held_port(port: int) -> socket.socket:
@@ -92,108 +94,122 @@ def _held_port(port: int) -> socket.socket:
     return holder
 
 
-def _wait(child: subprocess.Popen[bytes], port: int, wanted: Callable[[], bool]) -> None:
-    """Until the server accepts."""
+def _wait(child: subprocess.Popen[bytes], wanted: Callable[[], bool]) -> Servers:
+    """Until the child has said where its servers are."""
+    assert child.stdout is not None and child.stderr is not None
     deadline = monotonic() + START
+    line = b""
     while wanted():
-        if child.poll() is not None:
-            assert child.stderr is not None
-            said = child.stderr.read().decode(errors="replace").strip().splitlines()
-            raise ConnectError(f"the demo's server ended: {said[-1] if said else f'exit code {child.returncode}'}")
-        try:
-            socket.create_connection((HOST, port), timeout=1.0).close()
-            return
-        except OSError as error:
-            if monotonic() > deadline:
-                raise ConnectError(f"the demo's server did not answer within {START:g} s: {error}") from error
-            sleep(0.01)
+        if select.select([child.stdout], [], [], 0.05)[0]:
+            piece = os.read(child.stdout.fileno(), 65536)
+            line += piece
+            if line.endswith(b"\n"):
+                return Servers(**json.loads(line))
+            if not piece:
+                said = child.stderr.read().decode(errors="replace").strip().splitlines()
+                raise ConnectError(f"the demo's server ended: {said[-1] if said else 'it said nothing'}")
+        elif monotonic() > deadline:
+            raise ConnectError(f"the demo's server did not answer within {START:g} s")
+    return Servers({}, {})
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Let it bring its programs to an end; kill them all if it does not."""
+    assert child.stdin is not None
+    child.stdin.close()
+    try:
+        child.wait(GOODBYE)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 class Visit:
-    """A run over one stage: ``requests`` by ``workers``. ``wrong`` counts answers that are not the page."""
+    """A run over these stages. ``wrong`` counts by stage the answers that are not what was asked for."""
 
-    def __init__(self, stage: Stage, requests: int, workers: int, progress: Progress):
-        self.wrong = 0
-        self._stage = stage
-        self._requests = requests
+    def __init__(self, stages: Collection[Stage], workers: int, progress: Progress):
+        self.asked: Counter[str] = Counter()
+        self.wrong: Counter[str] = Counter()
+        self._stages = stages
         self._workers = workers
         self._progress = progress
+        self._asks: dict[str, Ask] = {}
+        self._expected: dict[int, tuple[Stage, Any]] = {}
 
-    def run(self, url: str) -> Report:
-        configure(self._workers, callback=self._check, trust_env=False, **self._stage.settings)
-        every(script.engine.loop, self._progress.draw)
-        feed(repeat(url, self._requests))
+    def open(self, found: dict[str, Where]) -> Report:
+        """Put into the databases what will be asked for."""
+        configure(callback=lambda response: None, trust_env=False)
+        for stage in self._stages:
+            self._asks[stage.name] = stage.open(found[stage.name])
         return fetchall()
 
+    def run(self, requests: int) -> Report:
+        """Ask so many times, the stages mixed."""
+        configure(self._workers, callback=self._check, trust_env=False, http2_constreams=STREAMS)
+        every(script.engine.loop, self._progress.draw)
+        feed(islice(self._requests(), requests))
+        return fetchall()
+
+    def _requests(self) -> Iterator[Request]:
+        numbers = {name: count() for name in self._asks}
+        for stage in interleaved(list(self._stages)):
+            request, expected = self._asks[stage.name](next(numbers[stage.name]))
+            self._expected[request.req_id] = stage, expected
+            self.asked[stage.name] += 1
+            yield request
+
     def _check(self, response: Response) -> None:
+        stage, expected = self._expected.pop(response.meta["req_id"])
         self._progress.done += 1
-        if response.status_code != 200 or response.content != PAGE:
-            self._progress.failed += 1
-            self.wrong += response.error is None
+        if response.error is None and (response.status_code, stage.value(response.data)) == (stage.status, expected):
+            return
+        self._progress.failed += 1
+        if response.error is None:
+            self.wrong[stage.name] += 1
 
 
 def run_demo(requests: int, workers: int, port: int = 0) -> int:
-    """Each stage in turn, on a server of its own, with its report on stdout; returns the exit code.
+    """All stages that have a server, in one run, with its report on stdout; returns the exit code.
 
-    Raises RequestError if it cannot be run like this, ConnectError if the server does not start.
+    Raises RequestError if it cannot be run like this, ConnectError if the servers do not start.
     """
     if find_spec("granian") is None:
         raise RequestError("the demo needs granian as its server: pip install 'aquests[demo]'")
     Settings(workers)
-    good = True
     with ExitStack() as files, Brake(script.engine.stop) as brake:
         output = Output(writing(None, files), brake.pull)
-        for stage in STAGES:
-            if not brake.pulled:
-                good = _show(stage, requests, workers, port, brake, output) and good
+        with servers(port, lambda: not brake.pulled) as running:
+            good = brake.pulled or _show(running, requests, workers, brake, output)
     if brake.signal:
         return 128 + brake.signal
     return 0 if good and output.error is None else 1
 
 
-def _show(stage: Stage, requests: int, workers: int, port: int, brake: Brake, output: Output) -> bool:
-    with server(stage, port, lambda: not brake.pulled) as url:
-        with Progress(stage.name, requests, shown=is_terminal(sys.stderr)) as progress:
-            visit = Visit(stage, requests, workers, progress)
-            report = visit.run(url)
+def _show(running: Servers, requests: int, workers: int, brake: Brake, output: Output) -> bool:
+    stages = [stage for stage in STAGES if stage.name in running.found]
+    with Progress("demo", requests, shown=is_terminal(sys.stderr)) as progress:
+        visit = Visit(stages, workers, progress)
+        prepared = visit.open(running.found)
+        if not prepared.ok:
+            say(f"aquests demo: the databases cannot be filled\n{prepared}")
+            return False
+        if brake.pulled:
+            return True
+        report = visit.run(requests)
     report.interrupted = bool(brake.signal)
-    output.write(f"{report}\n".encode())
+    output.write(f"{report}\n{_remarks(visit, stages, running.absent)}".encode())
     output.flush()
-    if visit.wrong:
-        say(f"aquests demo: {visit.wrong:,} answers were not the page")
+    for name, number in visit.wrong.items():
+        say(f"aquests demo: {name}: {number:,} wrong answers")
     return report.ok and not visit.wrong
 
 
-# The child
-
-
-async def app(scope: Any, protocol: Any) -> None:
-    """The server's application (RSGI): the page, whatever is asked."""
-    protocol.response_bytes(200, [("content-type", "text/plain")], PAGE)
-
-
-async def serve(port: int, http: str) -> None:
-    """Serve until standard input ends; never returns."""
-    import asyncio
-
-    from granian.constants import HTTPModes, Interfaces
-    from granian.server.embed import Server
-
-    asyncio.get_running_loop().add_reader(0, os._exit, 0)  # nothing is ever sent: it is the end
-    await Server(
-        app,
-        address=HOST,
-        port=port,
-        interface=Interfaces.RSGI,
-        http=HTTPModes(http),
-        backlog=BACKLOG,
-        websockets=False,
-        log_enabled=False,
-    ).serve()
-
-
-if __name__ == "__main__":
-    from asyncio import run
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; our parent decides
-    run(serve(int(sys.argv[1]), sys.argv[2]))
+def _remarks(visit: Visit, stages: Collection[Stage], absent: dict[str, str]) -> str:
+    """What the report does not say: whose requests are in whose row, and what is not shown."""
+    riders = [
+        f"{visit.asked[stage.name]:,} of the requests by {stage.rides} were {stage.name}"
+        for stage in stages
+        if stage.rides and visit.asked[stage.name]
+    ]
+    missing = [f"{name} ({reason})" for name, reason in absent.items()]
+    lines = [", ".join(riders), f"not shown: {', '.join(missing)}" if missing else ""]
+    return "".join(f"{line}\n" for line in lines if line)

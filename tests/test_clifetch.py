@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aquests.clifetch import Fetch, Plan, body_text, file_name, merged, parse_line
-from aquests.demo import STAGES, server
+from aquests.demo import servers
 from aquests.errors import RequestError
 from aquests.httprequest import HttpRequest
 from aquests.lib.console import Brake, Output, Progress
@@ -550,7 +550,8 @@ def test_memory_is_flat(tmp_path: Path) -> None:
             assert sorted(json.loads(line)["line"] for line in out) == list(range(1, number + 1))
         return int(kibibytes)
 
-    with server(STAGES[0]) as url:
+    with servers(names=["HTTP/1.1"]) as running:
+        url = running.found["HTTP/1.1"]["url"]
         few, many = peak(5000), peak(50_000)
     assert many - few < 8192, f"{few} KiB for 5,000 lines, {many} KiB for 50,000"
 
