@@ -64,7 +64,14 @@ setup(
     extras_require={
         "demo": DEMO,
         "test": TEST,
-        "bench": [*DEMO, "aiohttp>=3.11", "geventhttpclient>=2.3", "httpx[http2]>=0.28", "pycurl>=7.45.7"],
+        "bench": [
+            *DEMO,
+            "aiohttp>=3.11",
+            "geventhttpclient>=2.3",
+            "httpx[http2]>=0.28",
+            "pycurl>=7.45.7",
+            "websockets>=14",
+        ],
         "check": [*TEST, "mypy>=1.18", "ruff>=0.14"],
     },
     entry_points={"console_scripts": ["aquests = aquests.cli:main"]},
