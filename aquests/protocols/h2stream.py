@@ -10,24 +10,23 @@ from .http1head import LENGTH, NOTHING, Head
 if TYPE_CHECKING:
     from ..errors import AquestsError
     from ..exchange import Exchange
-    from .h2upload import Upload
 
 
 class Stream:
     """What is known of an exchange while it is in flight.
 
     ``credit`` is what the peer may still send, ``window`` what we may; ``most`` how long the body may be, by its
-    Content-Length if ``exact``, else by ``max_content``. ``upload`` is what is not sent yet.
+    Content-Length if ``exact``, else by ``max_content``; ``uploading``: the request is not all sent yet.
     """
 
-    __slots__ = ("credit", "exact", "head", "interim", "most", "number", "parts", "size", "upload", "window", "x")
+    __slots__ = ("credit", "exact", "head", "interim", "most", "number", "parts", "size", "uploading", "window", "x")
 
     def __init__(self, number: int, x: Exchange, credit: int, window: int):
         self.number = number
         self.x = x
         self.credit = credit
         self.window = window
-        self.upload: Upload | None = None
+        self.uploading = False
         self.head: Head | None = None
         self.interim = 0
         self.parts: list[bytes] | None = None

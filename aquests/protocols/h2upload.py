@@ -77,12 +77,13 @@ class Whole:
 class Uploads:
     """The bodies of one line, and its windows: ``window`` for all together, ``initial`` for each new stream."""
 
-    __slots__ = ("_turns", "initial", "window")
+    __slots__ = ("_bodies", "_turns", "initial", "window")
 
     def __init__(self) -> None:
         self.window = WINDOW
         self.initial = WINDOW
         self._turns: deque[Stream] = deque()
+        self._bodies: dict[Stream, Upload] = {}
 
     def __len__(self) -> int:
         return len(self._turns)
@@ -104,20 +105,23 @@ class Uploads:
 
     def add(self, stream: Stream, source: Any) -> None:
         """Send a body in turn with the others."""
-        stream.upload = Upload(source)
+        stream.uploading = True
+        self._bodies[stream] = Upload(source)
         self._turns.append(stream)
 
     def remove(self, stream: Stream) -> None:
         """Nobody wants the rest of this one."""
-        stream.upload = None
         self._turns.remove(stream)
+        self._end(stream)
+
+    def _end(self, stream: Stream) -> None:
+        stream.uploading = False
+        del self._bodies[stream]
 
     def hungry(self) -> bool:
         """Is there one that may go on?"""
         line = self.window
-        return any(
-            [stream.upload is not None and stream.upload.ready(min(line, stream.window)) for stream in self._turns]
-        )
+        return any([upload.ready(min(line, stream.window)) for stream, upload in self._bodies.items()])
 
     def produce(self, outbox: list[bytes]) -> list[tuple[Stream, RequestError]]:
         """A frame of each in turn, up to ``PIECE`` bytes in all. Returns those whose source failed."""
@@ -126,13 +130,12 @@ class Uploads:
         vain = 0
         while budget > 0 and vain < len(self._turns):
             stream = self._turns.popleft()
-            upload = stream.upload
-            assert upload is not None
+            upload = self._bodies[stream]
             most = min(self.window, stream.window, LEAST_FRAME - upload.used)
             try:
                 piece, last = upload.take(most) if upload.ready(most) else (b"", False)
             except RequestError as error:
-                stream.upload = None
+                self._end(stream)
                 failed.append((stream, error))
                 continue
             if piece or last:
@@ -146,7 +149,7 @@ class Uploads:
                 vain += 1
             upload.used += len(piece)
             if last:
-                stream.upload = None
+                self._end(stream)
             elif piece and self.window <= 0 and upload.used < LEAST_FRAME:
                 self._turns.appendleft(stream)
             else:

@@ -502,7 +502,7 @@ class Http2:
             return
         self._resets = 0
         self._patience = PATIENCE
-        if stream.upload is not None:
+        if stream.uploading:
             self.outbox.append(h2.rst_stream(stream.number, h2.CANCEL))  # nobody needs the rest of the upload
         self._leave(stream)
 
@@ -528,7 +528,7 @@ class Http2:
     def _drop(self, stream: Stream) -> None:
         del self._streams[stream.number]
         del self.inflight[stream.x]
-        if stream.upload is not None:
+        if stream.uploading:
             self._uploads.remove(stream)
             self.hungry = self._uploads.hungry()
 

@@ -200,7 +200,7 @@ def test_one_that_fails_leaves_the_others() -> None:
     uploads.add(other, Whole(bytes(2 * LEAST_FRAME)))
     outbox: list[bytes] = []
     assert uploads.produce(outbox) == [(one, fault)]
-    assert one.upload is None
+    assert not one.uploading
     assert [number for number, _, _ in sent(outbox)] == [1, 3, 3]
     assert not uploads
 
