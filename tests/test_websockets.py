@@ -224,6 +224,18 @@ def test_many_forms() -> None:
         assert peer.connections == 1
 
 
+def test_messages_that_nobody_answers() -> None:
+    everything = hears(*((TEXT, b"%d" % number) for number in range(500)), (CLOSE, b"\x03\xe8"))
+    with ScriptedPeer([*opens(), everything]) as peer, Rig() as rig:
+        assert talk(rig, url(peer), None, replies=0).status_code == 101, "just opened"
+        for number in range(500):
+            ask(rig, url(peer), f"{number}", replies=0)
+        assert set(codes(rig.run())) == {101}
+        rig.engine.hang_up()
+        peer.until(lambda: peer.ended == 1)
+        assert peer.connections == 1
+
+
 def test_listening() -> None:
     with ScriptedPeer([*opens(), say(text("tick") + text("tock")), stall()]) as peer, Rig() as rig:
         assert talk(rig, url(peer), None, replies=2).data == ["tick", "tock"]
