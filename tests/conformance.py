@@ -269,11 +269,11 @@ def _check_ends(talk: _Talk) -> None:
     """Abandon and end of stream at every turn, before opening, before the greeting, and idle."""
     case = talk.case
     with _note(case, "abandoned before it was opened"):
-        Harness(talk.make_wire()).abandon(_ERROR())
+        Harness(talk.make_wire()).abandon(_closed())
     with _note(case, "abandoned before the greeting"):
         harness = Harness(talk.make_wire())
         harness.open()
-        harness.abandon(_ERROR())
+        harness.abandon(_closed())
     for upto in range(len(case.turns) + 1):
         for how in ("abandoned", "end of stream"):
             with _note(case, f"{how} after {upto} turns"):
@@ -308,7 +308,7 @@ def _cancel(talk: _Talk, harness: Harness, asked: list[Exchange], x: Exchange, t
         assert any(x is other for other in harness.wire.inflight), "refused to cancel, and forgot it"
         return
     assert not any(x is other for other in harness.wire.inflight), "cancelled, and still in flight"
-    x.error = _ERROR()  # as the engine does
+    x.error = _closed()  # as the engine does
     harness._look((x,))
     harness.feed(random_cuts(turn.data, random.Random(talk.case.name)))
     whole = talk.begin()
@@ -398,11 +398,12 @@ def _play(talk: _Talk, script: Iterable[tuple[Turn | None, bytes]], chance: rand
 
 def _finish(harness: Harness) -> None:
     """The channel closes: law 1, nothing is lost and nothing doubled."""
-    harness.abandon(harness.wire.error or _ERROR())
+    harness.abandon(harness.wire.error or _closed())
     assert sorted(map(id, harness.done)) == sorted(map(id, harness.submitted)), "lost or doubled"
 
 
-def _ERROR() -> AquestsError:
+def _closed() -> AquestsError:
+    """What a channel hands to ``abandon`` when nothing is wrong."""
     return Cancelled("the line was closed")
 
 

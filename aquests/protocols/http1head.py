@@ -244,10 +244,14 @@ class Chunks:
         """
         data = self._buffer + data if self._buffer else data
         self._buffer = b""
+        parts = self._parts
+        known = len(parts)
         at = 0
         while True:
             step = self._read(data, at)
             if step is None:
+                if len(parts) > known + 1:
+                    parts[known:] = [b"".join(parts[known:])]  # chunks of one byte would weigh twenty times as much
                 return None
             at = step
             if self._read == self._done:

@@ -282,6 +282,29 @@ def test_equal_header_sets_are_rendered_once_and_few_are_kept():
     assert origin.block((("A", "b"),)) == first
 
 
+def test_a_plain_request_is_encoded_once_and_never_taken_for_another():
+    origin = Origin("http", (("Host", "peer"),))
+    url = "http://peer/a"
+    asks = [
+        ("GET", url),
+        ("GET", url),
+        ("HEAD", url),
+        ("GET", url),
+        ("GET", "http://peer/b"),
+        ("GET", url),
+        ("DELETE", url),
+    ]
+    for method, asked_url in asks:
+        text = sent(origin.make_wire(), exchange(method=method, url=asked_url))
+        assert text == f"{method} {asked_url[11:]} HTTP/1.1\r\nHost: peer\r\n\r\n"
+    with pytest.raises(RequestError):
+        sent(origin.make_wire(), exchange(method="DELETE", url="http://peer/\u20ac"))
+    assert sent(origin.make_wire(), exchange(method="DELETE", url=url)).startswith("DELETE /a HTTP/1.1\r\n")
+    first, second = origin.make_wire(), origin.make_wire()
+    sent(first, exchange(url=url)), sent(second, exchange(url=url))
+    assert first.outbox[0] is second.outbox[0]
+
+
 @pytest.mark.parametrize("options", ({"url": "http://peer/\u20ac"}, {"headers": (("A", "secret \u20ac"),)}))
 def test_what_cannot_be_encoded_is_refused_before_anything_changed(options):
     wire = make_wire()

@@ -379,7 +379,8 @@ def test_chunks_hold_no_more_than_the_body():
     chance = random.Random(1)
     chunks = Chunks(1 << 20)
     data = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in random_cuts(bytes(50_000), chance))
-    for piece in random_cuts(data, chance):
+    for fed, piece in enumerate(random_cuts(data, chance), 1):
         assert chunks.feed(piece) is None
         assert len(chunks._buffer) < 8
+        assert len(chunks._parts) <= fed
     assert chunks.body() == bytes(50_000)
