@@ -7,7 +7,6 @@ What could go wrong, and what was chosen:
   answer may still come leaves its place in the row: the late answer is swallowed there.
 - A server that stalls would collect such places. A line where nobody is left who waits, or that has collected
   ``MAX_SWALLOWED``, is given up.
-- The answer to HELLO or AUTH may quote what was sent (Redis 5 does): of such answers only the first word is shown.
 - The parser is hiredis. It cannot tell a set from a list, so the command decides; and it takes attributes
   (``|``) for answers. Redis sends these only to clients that ask for them, which is refused.
 - An error is an answer, and the line goes on. "Not here" and "not now" are looked at by ``review``.
@@ -18,21 +17,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from copy import copy
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import hiredis
-from redis._parsers.base import BaseParser
-from redis.exceptions import AuthenticationWrongNumberOfArgsError, MovedError, ResponseError
+from redis.exceptions import MovedError, ResponseError
 
 from ..errors import AquestsError, ConnectError, PeerClosed, ProtocolError, TooLarge, TransportError
 from ..exchange import Exchange, Status
 from .rediscluster import review
 from .rediscommands import encode
+from .redisgreeting import MISSING, Greeting, Server
 
-if TYPE_CHECKING:
-    from .rediscluster import Slots
-
-__all__ = ["Redis", "Server", "lines", "review"]
+__all__ = ["Redis", "lines", "review"]
 
 LANE: Final = "REDIS"
 ANSWERED: Final = {version: Status(200, "OK", LANE, str(version)) for version in (2, 3)}
@@ -45,17 +41,7 @@ OVERHEAD: Final = 24
 MAX_OWN: Final = 16 * 1024 * 1024
 """Bytes of an answer to the wire itself: the handshake, the table of a cluster."""
 
-CROWDED: Final = "max number of clients"
-_REFUSALS: Final = {
-    "WRONGPASS": "the server refused the password, or the user",
-    "NOAUTH": "the server wants a password: give auth=",
-    "DENIED": "the server is in protected mode: it takes clients from its own machine only",
-    CROWDED: "the server has as many clients as it takes",
-}
-"""What ends the handshake for certain, by the first word of the answer."""
-
 _NOTHING: Final[tuple[Exchange, ...]] = ()
-_MISSING: Final = object()
 _PLAIN: Final = frozenset((bytes, str, int, float, bool, list, dict, type(None)))
 """What hiredis makes of an answer that is neither an error nor pushed."""
 _PUSHED: Final = hiredis.PushNotification
@@ -65,46 +51,8 @@ _CLUSTER_SLOTS: Final = encode(("CLUSTER", "SLOTS"), ())
 
 def lines(place: Any, prefix: str, extra: Any, settings: Any) -> Callable[[str | None], Redis]:
     """What makes the wires of lines to ``place`` (an Endpoint); see :class:`Server` for its options."""
-    return Server(place.host, place.options).make_wire
-
-
-class Server:
-    """What all lines to one place share.
-
-    ``options``: ``db``, ``auth`` (user or "", password; or None), ``name``, ``protocol``, ``decode``, ``pipeline``,
-    ``blocking`` (one command at a time, and a line ends with one that is given up), ``cluster`` (its Slots).
-    """
-
-    def __init__(self, host: str, options: Any):
-        self.host = host or "localhost"
-        self.protocol: int = options["protocol"]
-        """2 as soon as the server has said that it knows no other."""
-        self.slots: Slots = options["cluster"]
-        self.blocking: bool = options["blocking"]
-        self.most: int = 1 if self.blocking else options["pipeline"]
-        self.db: int = options["db"]
-        self.auth: tuple[str, str] | None = options["auth"]
-        self.name: str | None = options["name"]
-        # What is no UTF-8 must not be lost: it goes back as the bytes it was (see rediscommands).
-        self._coding: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape"} if options["decode"] else {}
-
-    def make_wire(self, alpn: str | None = None) -> Redis:
-        return Redis(self)
-
-    def reader(self) -> Any:
-        """A parser with its own state."""
-        return hiredis.Reader(replyError=refusal, notEnoughData=_MISSING, **self._coding)
-
-
-def refusal(text: str) -> Exception:
-    """redis-py's error for what the server has said; ``code`` is the first word of it."""
-    error: Any
-    try:
-        error = BaseParser.parse_error(text)  # type: ignore[no-untyped-call]
-    except (ValueError, TypeError, IndexError):  # a MOVED that says not where to
-        error = ResponseError(text)
-    error.code = text.partition(" ")[0]
-    return error  # type: ignore[no-any-return]
+    server = Server(place.host, place.options)
+    return lambda alpn: Redis(server)
 
 
 class _Place:
@@ -161,12 +109,12 @@ class Redis:
         """How many of them are places."""
         self._swallowed = 0
         """How many of the places are nobody's any more."""
-        self._greeting: deque[Callable[[Any], None]] = deque()
-        """Who takes the answers to the handshake."""
+        self._greeting: Greeting | None = None
+        """The handshake, as long as it lasts."""
         self._pending = 0
         """Bytes of an answer that is not complete, as far as they are known to be its own."""
-        self._answered = ANSWERED[server.protocol]
-        self._failed = FAILED[server.protocol]
+        self._answered: Status
+        self._failed: Status
 
     @property
     def inflight(self) -> Collection[Exchange]:
@@ -175,83 +123,20 @@ class Redis:
         places = (item if item.__class__ is Exchange else item.x for item in self._asked)
         return [x for x in places if x is not None]
 
-    # The handshake
-
     def opened(self) -> None:
-        """HELLO with everything in it, and SELECT right behind: one round trip."""
-        server = self._server
-        if server.protocol == 2:
-            self._greet_resp2()
-            return
-        args = ["3"]
-        if server.auth is not None:
-            args += ["AUTH", server.auth[0] or "default", server.auth[1]]
-        if server.name is not None:
-            args += ["SETNAME", server.name]
-        self._greet(encode(("HELLO",), args), self._on_hello)
-        self._greet_select()
+        self._greeting = Greeting(self._server, self.outbox)
 
-    def _greet_resp2(self) -> None:
-        server = self._server
-        self._answered, self._failed = ANSWERED[2], FAILED[2]
-        if server.auth is not None:
-            user, password = server.auth
-            # The password alone is the default user's, and all that Redis 5 knows.
-            self._greet(
-                encode(("AUTH",), (user, password) if user not in ("", "default") else (password,)), self._on_auth
-            )
-        if server.name is not None:
-            self._greet(encode(("CLIENT", "SETNAME"), (server.name,)), self._on_named)
-        self._greet_select()
-        if not server.auth and not server.name:
-            self._greet(encode(("PING",), ()), self._on_auth)
-
-    def _greet_select(self) -> None:
-        if self._server.db:
-            self._greet(encode(("SELECT",), (self._server.db,)), self._on_select)
-
-    def _greet(self, data: bytes, taker: Callable[[Any], None]) -> None:
-        self.outbox.append(data)
-        self._greeting.append(taker)
-
-    def _on_hello(self, reply: Any) -> None:
-        code = _code(reply)
-        if code in ("ERR", "NOPROTO") or (code == "NOAUTH" and self._server.auth is not None):
-            # Older than Redis 6, or something in between that says so. The SELECT on its way will be answered, too.
-            self._server.protocol = 2
-            self._greeting = deque(self._ignore for _ in self._greeting)
-            self._greet_resp2()
-        elif code:
-            self._refused(code, f"the server refused HELLO ({code})")
-
-    def _on_auth(self, reply: Any) -> None:
-        code = _code(reply)
-        if code:
-            words = "the server refused the password, or the user"
-            if isinstance(reply, AuthenticationWrongNumberOfArgsError):
-                words = "the server is too old to know users: give the password alone"
-            elif "no password is set" in str(reply) or "without any password" in str(reply):
-                words = "a password was given, but the server has none"
-            self._refused(code, words)
-
-    def _on_named(self, reply: Any) -> None:
-        """A name is a comfort: its refusal counts only if it is everybody's."""
-        code = _code(reply)
-        if code in _REFUSALS:
-            self._refused(code, "")
-
-    def _on_select(self, reply: Any) -> None:
-        code = _code(reply)
-        if code:
-            self._refused(code, f"the server refused database {self._server.db}: {reply}")
-
-    def _ignore(self, reply: Any) -> None:
-        """The answer to what was sent before the server was known."""
-
-    def _refused(self, code: str, words: str) -> None:
-        error = ConnectError(_REFUSALS.get(code, words), phase="connect")
-        error.crowded = code == CROWDED
-        self._die(error)
+    def _greet(self, greeting: Greeting, reply: Any) -> None:
+        """An answer to the handshake; behind the last one there is room."""
+        greeting.take(reply)
+        if greeting.done:
+            self._greeting = None
+            if greeting.error is not None:
+                self._die(greeting.error)
+                return
+            protocol = self._server.protocol
+            self._answered, self._failed = ANSWERED[protocol], FAILED[protocol]
+            self.room = self._server.most
 
     # Out
 
@@ -293,7 +178,6 @@ class Redis:
         finished: list[Exchange] = []
         asked = self._asked
         gets = self._gets
-        answered = self._answered
         took = False
         try:
             self._reader.feed(data)
@@ -305,10 +189,10 @@ class Redis:
                     if (kind is bytes or kind is str) and len(reply) > x.max_content:
                         self._too_large(x, finished)
                         return finished
-                    x.head = answered
+                    x.head = self._answered
                     x.data = reply
                     finished.append(x)
-                elif reply is _MISSING:
+                elif reply is MISSING:
                     break
                 else:
                     took = True
@@ -330,12 +214,10 @@ class Redis:
     def _take(self, reply: Any, finished: list[Exchange]) -> bool:
         """An answer off the hot path; False if it was the end of the line."""
         asked = self._asked
-        if self._greeting:
-            self._greeting.popleft()(reply)
-            if not self._greeting and self.error is None:
-                self.room = self._server.most
+        if self._greeting is not None:
+            self._greet(self._greeting, reply)
         elif not asked:
-            self._die(ProtocolError(f"an answer that nobody asked for: {reply!r:.80}"))
+            self._die(ProtocolError("an answer that nobody asked for"))
         elif asked[0].__class__ is Exchange:
             x = asked.popleft()
             self._answer(x, reply)
@@ -437,7 +319,7 @@ class Redis:
         self.outbox.clear()
 
     def receive_eof(self) -> Sequence[Exchange]:
-        if self._greeting:
+        if self._greeting is not None:
             self._die(ConnectError("the server closed the line during the handshake", phase="connect"))
         return self.abandon(PeerClosed("the server closed the line before the answer was complete", phase="answer"))
 
@@ -463,28 +345,12 @@ class Redis:
             if item.__class__ is _Place and item.finish == self._finish_table:
                 self._server.slots.asking = False
         self._asked.clear()
-        self._greeting.clear()
+        self._greeting = None
         self._odd = self._swallowed = self.room = 0
         self.reusable = False
         self.outbox.clear()
         self.begun.clear()
-        for number, x in enumerate(lost):
-            x.error = _twin(error) if number else error
+        for x in lost:
+            x.error = copy(error)  # each is told where and after how long it failed
+            x.error.__cause__ = error.__cause__
         return lost
-
-
-def _code(reply: Any) -> str:
-    """The first word of an error; "" for what is none. Shown in messages, so nothing that is no word."""
-    if not isinstance(reply, Exception):
-        return ""
-    if CROWDED in str(reply):
-        return CROWDED
-    code: str = getattr(reply, "code", "")
-    return code if code.isascii() and code.isalpha() and code.isupper() and len(code) <= 16 else "an unknown error"
-
-
-def _twin(error: AquestsError) -> AquestsError:
-    """Another error that says the same: each exchange notes in its own how long it took."""
-    twin = copy(error)
-    twin.__cause__ = error.__cause__
-    return twin

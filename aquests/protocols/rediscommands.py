@@ -18,6 +18,8 @@ from itertools import pairwise
 from math import inf, isfinite
 from typing import Any, Final
 
+from hiredis import Reader, pack_command
+
 from ..errors import RequestError
 
 Words = tuple[str, ...]
@@ -152,8 +154,6 @@ def spoken(name: Any, args: Sequence[Any]) -> tuple[Words, Sequence[Any]]:
 
 def encode(words: Words, args: Iterable[Any]) -> bytes:
     """The command as a RESP array. Raises RequestError for an argument that is no str, bytes, int or float."""
-    from hiredis import pack_command
-
     try:
         data: bytes = pack_command((*words, *args))
     except (TypeError, UnicodeEncodeError):
@@ -198,7 +198,8 @@ def transaction(commands: Iterable[Any]) -> tuple[Transaction, list[tuple[Words,
     pieces = [encode(("MULTI",), ())]
     for command in [commands] if isinstance(commands, (str, bytes)) else commands:
         if not isinstance(command, (tuple, list)) or not command:
-            raise RequestError(f"a transaction is a list of (command, arguments …), and {command!r:.60} is no such")
+            said = "an empty one" if command in ((), []) else type(command).__name__
+            raise RequestError(f"a transaction is a list of tuples (command, arguments …), not of {said}")
         words, args = spoken(command[0], command[1:])
         spoken_commands.append((words, args))
         pieces.append(encode(words, args))
@@ -210,8 +211,6 @@ def transaction(commands: Iterable[Any]) -> tuple[Transaction, list[tuple[Words,
 
 def arguments(payload: bytes | Transaction) -> tuple[Words, Sequence[Any]]:
     """What was encoded: the first word, and all that follows. Of a transaction its first command."""
-    from hiredis import Reader
-
     reader = Reader()
     if isinstance(payload, Transaction):
         reader.feed(payload.data)

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from aquests.errors import AquestsError, Cancelled, ConnectError, PeerClosed, ProtocolError, TooLarge, TransportError
 from aquests.exchange import Exchange
 from aquests.protocols import SCHEMES
-from aquests.protocols.redis import MAX_OWN, MAX_SWALLOWED, OVERHEAD, Redis, Server, refusal
+from aquests.protocols.redis import MAX_OWN, MAX_SWALLOWED, OVERHEAD, Redis
 from aquests.protocols.rediscluster import ASKING, Slots
 from aquests.protocols.rediscommands import encode, transaction
+from aquests.protocols.redisgreeting import Server, refusal
 from tests.conformance import Case, Harness, Turn, check_wire
 from tests.helpers import feedings, random_cuts
 from tests.loopback import exchange
@@ -48,7 +49,7 @@ def make_exchange(ask: Any) -> Exchange:
 
 def wire(greeting: bytes = HELLO, **options: Any) -> Redis:
     """A wire that is open and greeted."""
-    made = server(**options).make_wire()
+    made = Redis(server(**options))
     made.opened()
     made.receive(greeting)
     made.outbox.clear()
@@ -119,25 +120,25 @@ MOVED = Case(
 
 @pytest.mark.parametrize("case", [*TALK, MOVED], ids=str)
 def test_laws(case: Case):
-    check_wire(lambda: server().make_wire(), make_exchange, [case])
+    check_wire(lambda: Redis(server()), make_exchange, [case])
 
 
 @pytest.mark.parametrize("case", TALK[:5], ids=str)
 def test_laws_of_resp2(case: Case):
     case = Case(case.name, *case.turns, greeting=resp(OK, OK, OK))
     options: dict[str, Any] = {"protocol": 2, "auth": ("", SECRET), "db": 3, "name": "me"}
-    check_wire(lambda: server(**options).make_wire(), make_exchange, [case])
+    check_wire(lambda: Redis(server(**options)), make_exchange, [case])
 
 
 @pytest.mark.parametrize("greeting", [resp(UNKNOWN, Error("NOAUTH wait"), OK, OK)], ids=["HELLO unknown"])
 def test_laws_of_an_old_server(greeting: bytes):
     case = Case("old", Turn(["GET a"], resp(b"a")), greeting=greeting)
-    check_wire(lambda: server(auth=("", SECRET), db=3).make_wire(), make_exchange, [case])
+    check_wire(lambda: Redis(server(auth=("", SECRET), db=3)), make_exchange, [case])
 
 
 def test_laws_of_a_line_for_commands_that_block():
     case = Case("blocking", Turn(["BLPOP q 1"], resp([b"q", b"1"])), Turn(["BLPOP q 1"], b"*-1\r\n"), greeting=HELLO)
-    check_wire(lambda: server(blocking=True).make_wire(), make_exchange, [case])
+    check_wire(lambda: Redis(server(blocking=True)), make_exchange, [case])
 
 
 # The handshake
@@ -159,7 +160,7 @@ def test_laws_of_a_line_for_commands_that_block():
     ],
 )
 def test_greeting(options: dict[str, Any], sent: list[list[bytes]]):
-    made = server(**options).make_wire()
+    made = Redis(server(**options))
     assert made.room == 0 and not made.outbox
     made.opened()
     assert said(b"".join(made.outbox)) == sent
@@ -180,7 +181,7 @@ def test_greeting(options: dict[str, Any], sent: list[list[bytes]]):
 )
 def test_old_server(refused: Error):
     place = server(auth=("default", SECRET), db=2, name="me")
-    made = place.make_wire()
+    made = Redis(place)
     made.opened()
     made.outbox.clear()
     made.receive(resp(refused))
@@ -197,7 +198,7 @@ def test_old_server(refused: Error):
     (x,) = submit(made, "GET a")
     assert made.receive(b"$-1\r\n") == [x]
     assert x.head is not None and (x.head.lane, x.head.version) == ("REDIS", "2")
-    other = place.make_wire()  # the next line knows
+    other = Redis(place)  # the next line knows
     other.opened()
     assert said(b"".join(other.outbox))[0] == [b"AUTH", SECRET.encode()]
 
@@ -219,6 +220,7 @@ def test_old_server(refused: Error):
         ({}, [Error("ERR max number of clients reached")], "as many clients as it takes"),
         ({"auth": ("", SECRET)}, [Error(f"OOPS {SECRET}")], r"refused HELLO \(OOPS\)"),
         ({"auth": ("", SECRET)}, [Error(SECRET)], r"refused HELLO \(an unknown error\)"),
+        ({"auth": ("", "LETTERS")}, [Error("LETTERS")], r"refused HELLO \(an unknown error\)"),
         ({"db": 99}, [{}, Error("ERR DB index is out of range")], "refused database 99: DB index is out of range"),
         ({"protocol": 2}, [Error("NOAUTH Authentication required.")], "wants a password: give auth="),
         ({"protocol": 2, "auth": ("", SECRET)}, [Error("ERR invalid password")], "refused the password"),
@@ -239,7 +241,7 @@ def test_old_server(refused: Error):
     ],
 )
 def test_refused(options: dict[str, Any], replies: list[Any], words: str):
-    made = server(**options).make_wire()
+    made = Redis(server(**options))
     made.opened()
     assert made.receive(resp(*replies)) == []
     with pytest.raises(ConnectError, match=words) as caught:
@@ -252,7 +254,7 @@ def test_refused(options: dict[str, Any], replies: list[Any], words: str):
 
 @pytest.mark.parametrize("data", [b"", HELLO[:20]])
 def test_closed_in_the_handshake(data: bytes):
-    made = server().make_wire()
+    made = Redis(server())
     made.opened()
     made.receive(data)
     assert made.receive_eof() == []
@@ -260,7 +262,7 @@ def test_closed_in_the_handshake(data: bytes):
 
 
 def test_a_handshake_without_end():
-    made = server().make_wire()
+    made = Redis(server())
     made.opened()
     made.receive(b"$%d\r\n" % (MAX_OWN * 2))
     chunk = b"x" * (MAX_OWN // 8)
@@ -480,7 +482,7 @@ def test_abandoned():
     error = PeerClosed("gone", endpoint="peer:6379")
     error.__cause__ = cause
     assert made.abandon(error) == [three, four]
-    assert three.error is error and four.error is not error
+    assert three.error is not four.error
     assert (type(four.error), str(four.error), four.error.__cause__) == (PeerClosed, "gone, peer:6379", cause)
     assert (made.room, made.outbox, list(made.inflight), slots.asking) == (0, [], [], False)
     assert made.abandon(error) == [] and one.error is not error
@@ -649,7 +651,7 @@ def test_every_question_gets_its_own_answer(values: list[Any], seed: int):
     )
 )
 def test_any_bytes(pieces: list[bytes]):
-    harness = Harness(server().make_wire())
+    harness = Harness(Redis(server()))
     harness.open()
     harness.feed([HELLO])
     for ask in ("GET a", ["GET b", "GET c"], "ASKING GET d"):

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aquests.exchange import Exchange, Request, Status
-from aquests.protocols.redis import refusal
 from aquests.protocols.rediscluster import ASKING, EVERY, LOOKS, MAX_HOPS, SLOTS, Slots, review, shown_url, slot_of
 from aquests.protocols.rediscommands import encode, transaction
+from aquests.protocols.redisgreeting import refusal
 from aquests.settings import Settings
 
 FAILED = Status(500, "Database Error", "REDIS", "3")
