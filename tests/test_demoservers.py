@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -130,12 +131,16 @@ def test_it_ends_when_it_is_told_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children that their parent is gone")
-def test_programs_end_with_it_however_it_ends() -> None:
+def test_programs_end_with_it_however_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # nobody is left to remove it
     with servers(names=["HTTP/1.1", "Redis", "PostgreSQL", "MongoDB"]):
         (child,) = psutil.Process().children()
         below = child.children(recursive=True)
+        others = [Path(word).parent for process in below for word in process.cmdline() if word.endswith("/data")]
         child.send_signal(signal.SIGKILL)
         until(lambda: not any(process.is_running() for process in below), 10.0)
+    for path in others:
+        shutil.rmtree(path)
 
 
 @pytest.mark.parametrize(("module", "name"), [("trustme", "HTTP/2"), ("grpc", "gRPC")])
