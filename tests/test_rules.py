@@ -271,6 +271,22 @@ def test_a_unix_socket_is_left_when_the_origin_changes(tmp_path: Path) -> None:
             assert len(peer.requests) == 2 == len(other.requests)
 
 
+def test_a_unix_socket_is_left_for_good(tmp_path: Path) -> None:
+    """Also by a second redirect, which stays on the origin that the first one led to."""
+
+    def by_tcp(request: Request) -> Answer:
+        return (302, [("Location", "/end")], b"") if request.path == "/middle" else (200, [], b"by tcp")
+
+    with http_peer(by_tcp) as there:
+        path = tmp_path / "s"
+        with (
+            http_peer(lambda request: (302, [("Location", there.url + "middle")], b""), path=path) as here,
+            Rig() as rig,
+        ):
+            response = rig.fetch("http://localhost/", unix=str(path))
+            assert (response.content, codes(response.history), here.connections) == (b"by tcp", [302, 302], 1)
+
+
 def test_a_unix_socket_is_kept_within_the_origin(tmp_path: Path) -> None:
     path = tmp_path / "app.sock"
     with http_peer(moved(302, "/there"), path=path) as peer, Rig() as rig:
