@@ -126,7 +126,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     texts = {
         "get": ("fetch URLs and print what they answer", ""),
         "fetch": ("fetch a file of URLs, one JSON line for each answer", FETCH_HELP),
-        "demo": ("measure against a server of its own", ""),
+        "demo": ("ask servers of its own, all protocols at once", ""),
     }
     commands = {
         name: several.add_parser(
@@ -164,7 +164,7 @@ def _fetch_options(parser: ArgumentParser) -> None:
 def _demo_options(parser: ArgumentParser) -> None:
     parser.add_argument("-n", "--requests", type=_count, default=20000, metavar="N", help="requests (20k)")
     parser.add_argument("-w", "--workers", type=_count, default=100, metavar="N", help="connections (100)")
-    parser.add_argument("--port", type=_port, default=0, help="of the server (any that is free)")
+    parser.add_argument("--port", type=_port, default=0, help="of the HTTP/1.1 server (any that is free)")
 
 
 def _common_options(parser: ArgumentParser) -> None:
