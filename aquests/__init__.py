@@ -19,10 +19,12 @@ from .exchange import Response
 from .grpcface import grpc, grpc_channel
 from .httprequest import HttpRequest as Request
 from .mongostub import mongodb
+from .postgresqlstub import postgresql
 from .redisstub import redis
 from .report import Report
 from .rpcstubs import jsonrpc, rpc
 from .script import concurrent, configure, countfin, countreq, feed, fetchall, qsize, script, submit, workings
+from .sqlitestub import sqlite3
 from .verbs import (
     delete,
     deleteform,
@@ -68,6 +70,8 @@ from .verbs import (
 )
 from .version import __version__
 from .websockets import ws, wss
+
+pg = pgsql = postgresql
 
 
 def __getattr__(name: str) -> Any:
@@ -117,11 +121,14 @@ __all__ = [
     "patchjson",
     "patchnvp",
     "patchxml",
+    "pg",
+    "pgsql",
     "post",
     "postform",
     "postjson",
     "postnvp",
     "postxml",
+    "postgresql",
     "put",
     "putform",
     "putjson",
@@ -131,6 +138,7 @@ __all__ = [
     "redis",
     "result",
     "rpc",
+    "sqlite3",
     "submit",
     "trace",
     "traceform",

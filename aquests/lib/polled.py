@@ -123,8 +123,7 @@ class PolledChannel:
         self.loop.add(self._fd, MASKS[pending], self._on_connecting)
 
     def _on_connecting(self, mask: int) -> None:
-        self.loop.remove(self._fd)
-        self._fd = -1
+        self._drop()
         try:
             pending = self._poll()
         except AquestsError as error:
@@ -154,8 +153,16 @@ class PolledChannel:
         """See to it that what was submitted is sent. Reports nothing: what is found here arrives by ``loop.soon``."""
         driver = self.wire
         assert driver is not None
+        if driver.error is not None:
+            self._drop()
         if driver.unsent or driver.error is not None:
             self.loop.soon(self._again)
+
+    def _drop(self) -> None:
+        """Forget the descriptor before somebody else gets its number: the driver may have closed it."""
+        if self._fd >= 0:
+            self.loop.remove(self._fd)
+            self._fd = -1
 
     def _again(self) -> None:
         if self.phase == "open":
@@ -211,8 +218,7 @@ class PolledChannel:
         self.phase = "closed"
         self.blocked = True
         driver = self.wire
-        if self._fd >= 0:
-            self.loop.remove(self._fd)
+        self._drop()
         if driver is not None:
             stop = driver.interrupt() if driver.inflight else None
             lost = driver.abandon(error or Cancelled("the line was closed", endpoint=self.endpoint.label))

@@ -37,17 +37,19 @@ class Rows(Sequence[Row]):
     - ``notices``: what the server remarked meanwhile, without line ends (PostgreSQL).
     """
 
-    __slots__ = ("_rows", "description", "lastrowid", "notices", "rowcount", "status", "tuples")
+    __slots__ = ("_names", "_rows", "description", "lastrowid", "notices", "rowcount", "status", "tuples")
 
     def __init__(
         self,
-        description: Sequence[Sequence[Any]] | None,
+        names: list[str],
         tuples: list[tuple[Any, ...]],
         rowcount: int,
+        description: Sequence[Any] | None = None,
         status: str = "",
         notices: tuple[str, ...] = (),
         lastrowid: int | None = None,
     ):
+        self._names = names
         self.description = description
         self.tuples = tuples
         self.rowcount = rowcount
@@ -58,12 +60,15 @@ class Rows(Sequence[Row]):
 
     @property
     def columns(self) -> list[str]:
-        names = [column[0] for column in self.description or ()]
-        return names if len(set(names)) == len(names) else _distinct(names)
+        return _distinct(self._names)
 
     def _look(self) -> list[Row]:
-        names = self.columns
-        self._rows = rows = [Row(zip(names, values)) for values in self.tuples]  # noqa: B905 (as long as one another)
+        names = self._names
+        rows = [Row(zip(names, values)) for values in self.tuples]  # noqa: B905 (as long as one another)
+        if rows and len(rows[0]) != len(names):  # a name comes twice
+            names = _distinct(names)
+            rows = [Row(zip(names, values)) for values in self.tuples]  # noqa: B905
+        self._rows = rows
         return rows
 
     def __len__(self) -> int:

@@ -47,6 +47,7 @@ class Memory:
 
     def __init__(self, path: str, lock: Lock):
         self.lock = lock
+        """Held by a line for as long as it lives: two that overlap take turns."""
         self.connection = sqlite3.connect(path, **_HOW, uri=path.startswith("file:"))
 
     def __del__(self) -> None:
@@ -178,7 +179,7 @@ class Sqlite:
         try:
             if payload.__class__ is Script:
                 cursor.executescript(str(payload))
-                return Rows(None, [], -1)
+                return Rows([], [], -1)
             sql, parameters = payload
             if payload.__class__ is Many:
                 if connection.in_transaction:
@@ -189,10 +190,11 @@ class Sqlite:
                     connection.execute("COMMIT")
             else:
                 cursor.execute(sql, parameters or ())
-            tuples = cursor.fetchall() if cursor.description else []
-            rowcount = len(tuples) if cursor.description and cursor.rowcount < 0 else cursor.rowcount
+            description = cursor.description
+            tuples = cursor.fetchall() if description else []
+            rowcount = len(tuples) if description and cursor.rowcount < 0 else cursor.rowcount
             lastrowid = cursor.lastrowid if _INSERTS.match(sql) else None
-            return Rows(cursor.description, tuples, rowcount, lastrowid=lastrowid)
+            return Rows([column[0] for column in description or ()], tuples, rowcount, description, lastrowid=lastrowid)
         finally:
             cursor.close()
 
