@@ -60,6 +60,7 @@ setup(
         "defusedxml>=0.7.1",
         "idna>=3.7",
         "protobuf>=5.29",
+        "psycopg2-binary>=2.9.9",
         "publicsuffixlist>=1.0.2",
         "pymongo>=4.10",
         "redis[hiredis]>=6.1",
