@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import socket
 from collections import Counter
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.events import DataReceived, RequestReceived, StreamEnded
+from h2.events import ConnectionTerminated, DataReceived, RequestReceived, StreamEnded
 
 from aquests.errors import ConnectionEnded, PeerClosed, StreamReset, TimedOut
 from aquests.protocols import h2frames as h2
@@ -51,7 +52,10 @@ class Server:
         self.connection.initiate_connection()
         self.flush()
         while not self.over and (data := self.sock.recv(65536)):
-            for event in self.connection.receive_data(data):
+            events = self.connection.receive_data(data)
+            if any(isinstance(event, ConnectionTerminated) for event in events):
+                return  # nothing can be sent any more
+            for event in events:
                 if isinstance(event, RequestReceived):
                     assert event.stream_id is not None and event.headers is not None
                     self.paths[event.stream_id] = dict(event.headers)[":path"]  # type: ignore[assignment, index]
@@ -67,7 +71,11 @@ class Server:
 
 
 def serve(respond: Respond) -> Callable[[socket.socket, int], None]:
-    return lambda sock, number: Server(sock, number).run(respond)
+    def handler(sock: socket.socket, number: int) -> None:
+        with contextlib.suppress(ConnectionError):  # the client has gone, with something of ours unread
+            Server(sock, number).run(respond)
+
+    return handler
 
 
 @pytest.fixture(autouse=True)
