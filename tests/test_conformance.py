@@ -74,16 +74,6 @@ class Empty(LineWire):
         return finished
 
 
-class Double(LineWire):
-    """Leaves half an answer in what it gives back with an error."""
-
-    def abandon(self, error: AquestsError) -> Sequence[Exchange]:
-        lost = super().abandon(error)
-        for x in lost:
-            x.body = b"half"
-        return lost
-
-
 class Cutting(LineWire):
     """Sees lines only if they come whole."""
 
@@ -227,7 +217,6 @@ FAULTS = {
     Twice: "must give back what is in flight",
     Forgetful: "must give back what is in flight",
     Empty: "neither answer nor error",
-    Double: "both answer and error",
     Cutting: "byte by byte",
     Brittle: "codec can't decode",
     Eager: "room before opened",
