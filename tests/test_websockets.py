@@ -483,7 +483,7 @@ def face() -> Iterator[None]:
 def test_the_script_face(face: None) -> None:
     with ScriptedPeer([*opens(), echoes()]) as peer:
         first = aquests.ws(url(peer), "one", meta={"a": 1})
-        second = aquests.ws(url(peer), b"two", {"X": "y"}, callback=seen.append)
+        second = aquests.ws(url(peer), b"two", {"X": "y"}, compression=False, callback=seen.append)
         report = aquests.fetchall()
         assert first.response is not None and first.response.data == "one"
         assert second.response is not None and second.response.data == b"two" and seen == [second.response]

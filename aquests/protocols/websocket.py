@@ -457,8 +457,7 @@ class WebSocket:
             return _NOTHING
         x.error = error
         if self._replies:
-            x.data = self._replies
-            x.body = b"".join(self._bodies)
+            x.data = self._replies  # those that came
         self._forget()
         return (x,)
 

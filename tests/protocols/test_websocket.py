@@ -348,7 +348,7 @@ def test_a_close_before_the_reply(payload: bytes, code: int, reason: str, says: 
 
 def test_replies_before_a_close_are_kept() -> None:
     x, _ = only(answer() + text("a") + frame(CLOSE), lambda: make_exchange(replies=2))
-    assert isinstance(x.error, WebSocketClosed) and (x.data, x.body) == (["a"], b"a")
+    assert isinstance(x.error, WebSocketClosed) and (x.data, x.body) == (["a"], b"")
 
 
 def test_a_close_of_an_idle_line() -> None:
@@ -373,6 +373,7 @@ def test_goodbye() -> None:
     wire.goodbye()
     assert said(b"".join(wire.outbox)) == [(CLOSE, 1, b"\x03\xe8")]
     assert (wire.room, wire.reusable) == (0, False)
+    assert wire.receive(text("late")) == () and wire.receive(frame(3)) == ()
     fresh = make_wire()
     fresh.opened()
     fresh.goodbye()
