@@ -324,8 +324,11 @@ class Redis:
         return self.abandon(PeerClosed("the server closed the line before the answer was complete", phase="answer"))
 
     def cancel(self, x: Exchange) -> bool:
-        """Leave a place that swallows the late answer. False if nobody else waits here, or an element might be lost."""
-        if self._server.blocking or self._swallowed >= MAX_SWALLOWED or len(self.inflight) < 2:
+        """Leave a place that swallows the late answer; False if nobody else waits here.
+
+        So a command that blocks, alone on its line, ends with it, and no element is popped for nobody.
+        """
+        if self._swallowed >= MAX_SWALLOWED or len(self.inflight) < 2:
             return False
         for number, item in enumerate(self._asked):
             if item is x:

@@ -38,7 +38,7 @@ class Server:
     """What all lines to one place share.
 
     ``options``: ``db``, ``auth`` (user or "", password; or None), ``name``, ``protocol``, ``decode``, ``pipeline``,
-    ``blocking`` (one command at a time, and a line ends with one that is given up), ``cluster`` (its Slots).
+    ``blocking`` (one command at a time), ``cluster`` (its Slots).
     """
 
     def __init__(self, host: str, options: Any):
@@ -46,8 +46,7 @@ class Server:
         self.protocol: int = options["protocol"]
         """2 as soon as the server has said that it knows no other."""
         self.slots: Slots = options["cluster"]
-        self.blocking: bool = options["blocking"]
-        self.most: int = 1 if self.blocking else options["pipeline"]
+        self.most: int = 1 if options["blocking"] else options["pipeline"]
         self.db: int = options["db"]
         self.auth: tuple[str, str] | None = options["auth"]
         self.name: str | None = options["name"]

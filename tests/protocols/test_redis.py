@@ -311,6 +311,16 @@ def test_answer(said_: bytes, data: Any):
         )
 
 
+def test_what_is_pushed_is_nobodys_answer():
+    made = wire()
+    asked = submit(made, "A", ["B 1"], "C")
+    pushed = Push((b"invalidate", [b"k"]))
+    replies = [pushed, 1, pushed, OK, pushed, b"QUEUED", [2], pushed, 3, pushed]
+    assert made.receive(resp(*replies)) == asked
+    assert [x.data for x in asked] == [1, [2], 3] and made.error is None
+    assert made.receive(resp(pushed)) == [] and made.error is None
+
+
 @pytest.mark.parametrize(
     ("said_", "data"),
     [
