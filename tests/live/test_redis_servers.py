@@ -276,7 +276,7 @@ def test_what_blocks_for_ever_is_let_go(server: RedisServer) -> None:
 
 def test_a_slow_command_and_those_behind_it(server: RedisServer) -> None:
     stub = aquests.redis(server.place)
-    busy = "local t = redis.call('TIME'); local e = t[1] * 1000000 + t[2] + 300000;"
+    busy = "local t = redis.call('TIME'); local e = t[1] * 1000000 + t[2] + 500000;"
     busy += "repeat t = redis.call('TIME') until t[1] * 1000000 + t[2] > e; return 'late'"
     slow = stub.eval(busy, 0, timeout=0.05)
     rest = [stub.echo(number) for number in range(20)]
@@ -461,7 +461,7 @@ def test_a_slot_on_its_way(cluster: list[RedisServer]) -> None:
         assert (one.data, one.history) == (b"one", [])
         assert two.data == b"OK" and len(two.history) == 1 and two.url == f"redis://{target.place}/0"
         assert batch.data == [b"OK", 4]
-        (torn,) = answers(stub.mget("{moving}1", "{moving}2", timeout=0.2))
+        (torn,) = answers(stub.mget("{moving}1", "{moving}2", timeout=0.5))
         assert type(torn.error) is judge.TryAgainError
 
         def finish() -> None:
