@@ -12,15 +12,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from .errors import RequestError
 from .exchange import Request
+from .lib.threaded import Gate
 from .protocols import SCHEMES
 from .script import script
 from .sqlstub import OWN, Sql
 
 if TYPE_CHECKING:
     from .endpoint import Endpoint
+
+_databases: WeakValueDictionary[str, Any] = WeakValueDictionary()
+"""Those in files, by path: all stubs to one share its gate."""
 
 
 def sqlite3(path: str | os.PathLike[str], **options: Any) -> Sqlite:
@@ -42,22 +47,22 @@ def sqlite3(path: str | os.PathLike[str], **options: Any) -> Sqlite:
 class Sqlite(Sql):
     """See :func:`sqlite3`. Placeholders are ``?`` or ``:name``; types are those of the standard library."""
 
-    __slots__ = ("_memory", "_module", "_path", "_url")
+    __slots__ = ("_database", "_module", "_url")
 
     def __init__(self, path: str | os.PathLike[str], options: dict[str, Any]):
         super().__init__(options, OWN)
         name: Any = os.fspath(path) if isinstance(path, os.PathLike) else path
         if not isinstance(name, str) or "\0" in name:
             raise RequestError("path must be str or a path, without NUL")
-        from threading import Lock
-
         self._module: Any = SCHEMES["sqlite"].load()
-        self._memory = None
-        if name in ("", ":memory:") or (name.startswith("file:") and "memory" in name):
-            self._memory = self._module.Memory(name, Lock())
-        elif not name.startswith("file:"):
+        in_memory = name in ("", ":memory:") or (name.startswith("file:") and "memory" in name)
+        if not in_memory and not name.startswith("file:"):
             name = os.path.abspath(name)
-        self._path = name
+        self._database: Any = None if in_memory else _databases.get(name)
+        if self._database is None:
+            self._database = self._module.Database(name, Gate(), in_memory=in_memory)
+        if not in_memory:
+            _databases[name] = self._database
         self._url = f"sqlite://{name}"
 
     def executemany(self, sql: str, rows: Iterable[Any], **options: Any) -> Request:
@@ -77,11 +82,11 @@ class Sqlite(Sql):
             raise RequestError("the statement is empty")
 
     def _find(self) -> None:
-        common = {"memory": self._memory}
-        writes = self._place("sqlite", "", 0, self._path or ":memory:", writes=True, **common)
+        path = self._database.path or ":memory:"
+        writes = self._place("sqlite", "", 0, path, database=self._database, writes=True)
         reads = writes
-        if self._memory is None:
-            reads = self._place("sqlite", "", 0, self._path, writes=False, **common)
+        if self._database.memory is None:
+            reads = self._place("sqlite", "", 0, path, database=self._database, writes=False)
         self._found = (reads, writes)
         self._found_in = script.engine.endpoints
 

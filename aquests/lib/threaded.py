@@ -11,6 +11,7 @@ not, the line is closed and the thread left to itself.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Collection
 from functools import partial
 from queue import SimpleQueue
@@ -25,6 +26,45 @@ if TYPE_CHECKING:
 
 GRACE: Final = 2.0
 """Seconds that interrupted work may take to end."""
+
+
+class Gate:
+    """Lets many in, or one alone: in the order they came, so that nobody waits for ever. Used by the threads."""
+
+    __slots__ = ("_alone", "_changed", "_inside", "_waiting")
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: deque[object] = deque()
+        self._inside = 0
+        self._alone = False
+
+    def enter(self, alone: bool, timeout: float) -> bool:
+        """Wait until there is place, at most ``timeout`` seconds. True: go in, and ``leave`` afterwards."""
+        with self._changed:
+            if self._waiting or self._alone or (alone and self._inside):
+                ticket = object()
+                self._waiting.append(ticket)
+
+                def may_enter() -> bool:
+                    return self._waiting[0] is ticket and not self._alone and not (alone and self._inside)
+
+                free = self._changed.wait_for(may_enter, timeout)
+                self._waiting.remove(ticket)
+                self._changed.notify_all()
+                if not free:
+                    return False
+            self._alone = alone
+            self._inside += 1
+            return True
+
+    def leave(self, alone: bool) -> None:
+        with self._changed:
+            self._inside -= 1
+            if alone:
+                self._alone = False
+            if self._waiting:
+                self._changed.notify_all()
 
 
 class ThreadedChannel:

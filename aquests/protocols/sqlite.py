@@ -2,9 +2,10 @@
 
 Facts this file lives with:
 
-- SQLite lets many read and one write, and makes writers that meet sleep and try again, unfairly. So whoever may write
-  goes to a place that takes one line only, and reading goes to another (``reads`` tells them apart): the queue
-  is where writers wait. Other processes are waited for as long as the request may take (``busy_timeout``).
+- SQLite lets many read or one write (many and one in WAL mode), and makes those that meet sleep and try again: a reader
+  beside a busy writer has waited for 8 s. So what may write goes to a place that takes one line only, and reading to
+  another (``reads`` tells them apart); between the two stands a gate, which is fair. Other processes are waited
+  for as long as the request may take (``busy_timeout``).
 - A database in memory belongs to its connection. So that connection belongs to the stub, and outlives the lines.
 - A line is shared: a transaction that a statement leaves open is rolled back.
 - The exchange stays in the loop. The thread gets the payload and gives an outcome.
@@ -36,23 +37,34 @@ _WRITES: Final = re.compile(r"\b(insert|update|delete|replace)\b", re.IGNORECASE
 _INSERTS: Final = re.compile(r"\s*(insert|replace)\b", re.IGNORECASE)
 
 
-class Lock(Protocol):
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
+class Gate(Protocol):
+    def enter(self, alone: bool, timeout: float) -> bool: ...
 
-    def release(self) -> None: ...
+    def leave(self, alone: bool) -> None: ...
 
 
-class Memory:
-    """A database in memory: its one connection, which the lines use in turn (``lock``)."""
+class Database:
+    """What all lines to one database share: its path, the gate, and the one connection of a database in memory.
 
-    def __init__(self, path: str, lock: Lock):
-        self.lock = lock
-        """Held by a line for as long as it lives: two that overlap take turns."""
-        self.connection = sqlite3.connect(path, **_HOW, uri=path.startswith("file:"))
+    Raises RequestError if there is none to be had.
+    """
+
+    def __init__(self, path: str, gate: Gate, *, in_memory: bool):
+        self.path = path
+        self.gate = gate
+        try:
+            self.memory = self.connect(0.0) if in_memory else None
+        except sqlite3.Error as error:
+            raise RequestError(f"path: {error}") from error
+
+    def connect(self, patience: float) -> sqlite3.Connection:
+        """Autocommit; used in threads that take turns. Raises sqlite3.Error."""
+        is_uri = self.path.startswith("file:")
+        return sqlite3.connect(self.path, patience, isolation_level=None, check_same_thread=False, uri=is_uri)
 
     def __del__(self) -> None:
-        if hasattr(self, "connection"):
-            self.connection.close()
+        if getattr(self, "memory", None) is not None:
+            self.memory.close()  # type: ignore[union-attr]
 
 
 class Script(str):
@@ -67,23 +79,16 @@ class Many(tuple[Any, Any]):
     __slots__ = ()
 
 
-_HOW: Final[dict[str, Any]] = {"isolation_level": None, "check_same_thread": False}
-"""Autocommit; and used in threads that take turns."""
-
-
 def reads(sql: str) -> bool:
     """Does this statement certainly not write? When in doubt, no."""
     return _READS.match(sql) is not None and (sql.lstrip()[:1] not in "wWeE" or _WRITES.search(sql) is None)
 
 
 def lines(place: Any, prefix: str, extra: Any, settings: Any) -> Callable[[str | None], Sqlite]:
-    """What makes the workers of lines to ``place``: a path, and options ``writes`` and ``memory``."""
-    memory, writes = place.options["memory"], place.options["writes"]
-    if writes:
-        place.most = 1
-    else:
-        place.most = min(place.most, READERS)
-    return lambda alpn: Sqlite(memory, writes)
+    """What makes the workers of lines to ``place``, whose options are a ``database`` and whether it ``writes``."""
+    database, writes = place.options["database"], place.options["writes"]
+    place.most = min(place.most, 1 if writes else READERS)
+    return lambda alpn: Sqlite(database, writes)
 
 
 def review(x: Exchange, elsewhere: Any) -> None:
@@ -91,17 +96,30 @@ def review(x: Exchange, elsewhere: Any) -> None:
 
 
 class Sqlite:
-    """One connection to a file, or the turn of a line at the one in ``memory``."""
+    """One connection to a file, or the one of a database in memory; ``writes``: it is the one line that may."""
 
-    __slots__ = ("_connection", "_memory", "_patience", "_stopped", "_writes", "_x", "error", "reusable", "room")
+    __slots__ = (
+        "_connection",
+        "_database",
+        "_gated",
+        "_patience",
+        "_stopped",
+        "_writes",
+        "_x",
+        "error",
+        "reusable",
+        "room",
+    )
 
-    def __init__(self, memory: Memory | None, writes: bool):
+    def __init__(self, database: Database, writes: bool):
         self.room = 0
         self.reusable = True
         self.error: AquestsError | None = None
-        self._memory = memory
+        self._database = database
         self._writes = writes
-        self._connection: sqlite3.Connection | None = None
+        self._connection: sqlite3.Connection | None = database.memory
+        self._gated = True
+        """Readers and the writer keep out of each other's way; in WAL mode they need not."""
         self._patience = 0.0
         self._stopped = False
         """The loop has interrupted the work that the thread does."""
@@ -115,27 +133,31 @@ class Sqlite:
 
     def connect(self, address: Address, patience: float) -> None:
         """Open the file. Raises ConnectError."""
-        path = address[1]
-        if self._memory is not None:
-            if not self._memory.lock.acquire(timeout=patience):
-                raise ConnectError("the database in memory is still at work for somebody else", phase="connect")
-            self._connection = self._memory.connection
+        if self._connection is not None:
             return
-        self._patience = patience
         try:
-            self._connection = sqlite3.connect(path, patience, **_HOW, uri=path.startswith("file:"))
+            self._connection = self._database.connect(patience)
         except sqlite3.Error as error:
             raise ConnectError(str(error), phase="connect") from error
 
     def perform(self, payload: Any, patience: float) -> Rows | Exception:
         """Do what was asked; whatever goes wrong is the outcome."""
+        gate = self._database.gate if self._gated else None
+        if gate is not None and not gate.enter(self._writes, patience):
+            return sqlite3.OperationalError("database is locked")
+        try:
+            return sqlite3.OperationalError("interrupted") if self._stopped else self._attempt(payload, patience)
+        finally:
+            if gate is not None:
+                gate.leave(self._writes)
+
+    def _attempt(self, payload: Any, patience: float) -> Rows | Exception:
         connection = self._connection
         assert connection is not None
         outcome: Rows | Exception
         try:
             if patience != self._patience:
-                self._patience = patience
-                connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+                self._prepare(connection, patience)
             outcome = self._perform(connection, payload)
         except Exception as error:  # sqlite3's, or what the user's adapters and converters raise
             error.__traceback__ = None
@@ -146,6 +168,12 @@ class Sqlite:
         if connection.in_transaction:
             self._roll_back(connection)
         return outcome
+
+    def _prepare(self, connection: sqlite3.Connection, patience: float) -> None:
+        connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+        mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+        self._gated = mode != "wal"
+        self._patience = patience
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
         try:
@@ -199,13 +227,9 @@ class Sqlite:
             cursor.close()
 
     def goodbye(self) -> None:
-        """Close the file, or let the next line use the one in memory."""
-        if self._connection is None:
-            return
-        if self._memory is None:
+        """Close the file; what is in memory stays."""
+        if self._connection is not None and self._database.memory is None:
             self._connection.close()
-        else:
-            self._memory.lock.release()
 
     # In the loop
 
