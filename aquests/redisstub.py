@@ -119,7 +119,7 @@ class Redis(Stub):
         self._found: tuple[Endpoint, Endpoint, str, Slots]
         self._find()
 
-    def execute(self, command: str, *args: Any, **options: Any) -> Request:
+    def execute(self, command: str | bytes, *args: Any, **options: Any) -> Request:
         """Any command by its name: ``execute("JSON.SET", key, "$", text)``."""
         return self._command(command, args, options)
 
@@ -146,7 +146,7 @@ class Redis(Stub):
     def __repr__(self) -> str:
         return f"<Redis {self._found[2]}>"
 
-    def _command(self, name: str, args: Sequence[Any], options: dict[str, Any]) -> Request:
+    def _command(self, name: str | bytes, args: Sequence[Any], options: dict[str, Any]) -> Request:
         words, args = spoken(name, args)
         payload = encode(words, args)
         codec = AS_SET if is_set(words, args) else None

@@ -21,7 +21,7 @@ from aquests.script import script
 from aquests.settings import Settings
 from tests.certs import Certs
 from tests.loopback import exchange
-from tests.peers import ScriptedPeer
+from tests.peers import ScriptedPeer, expect, refused_port, relay, say
 from tests.resp import OK, Error, redis_peer, resp, said
 
 SECRET = "hunter2-hunter2"
@@ -552,9 +552,17 @@ def test_over_a_unix_socket(tmp_path: Path) -> None:
         assert response.data == b"v" and response.url == f"unix://{path}?db=0"
 
 
-def test_no_server_there() -> None:
-    from tests.peers import refused_port
+def test_through_a_proxy() -> None:
+    answer = redis_peer(lambda command, number: b"" if command[0] == b"HELLO" else resp(b"v"))
+    with ScriptedPeer(answer) as peer:
+        tunnel = [expect(b"\r\n\r\n"), say(b"HTTP/1.1 200 OK\r\n\r\n"), relay(peer.address)]
+        with ScriptedPeer(tunnel) as proxy:
+            (response,) = answers(aquests.redis(place(peer), proxy=f"http://{proxy.netloc}").get("k"))
+            assert response.data == b"v"
+            assert proxy.received[0].startswith(f"CONNECT {place(peer)} ".encode())
 
+
+def test_no_server_there() -> None:
     with refused_port() as port:
         (response,) = answers(aquests.redis(f"127.0.0.1:{port}").get("k"))
     assert (response.status_code, response.lane, response.version, response.data) == (714, "REDIS", "3", None)
