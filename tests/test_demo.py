@@ -218,7 +218,8 @@ def started(child: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
     def asking() -> bool:
         assert child.poll() is None, child.communicate()
-        ports = {int(server.cmdline()[4]) for server in parent.children()}
+        words = [server.cmdline() for server in parent.children()]  # a child is a copy of its parent at first
+        ports = {int(given[4]) for given in words if demo.CHILD in given}
         lines = parent.net_connections()
         return any(line.status == psutil.CONN_ESTABLISHED and line.raddr.port in ports for line in lines)
 
