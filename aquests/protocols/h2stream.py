@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import ProtocolError, TooLarge
+from .http1 import MAX_INTERIM
 from .http1head import LENGTH, NOTHING, Head
 
 if TYPE_CHECKING:
     from ..errors import AquestsError
     from ..exchange import Exchange
+    from .h2head import Fields
 
 
 class Stream:
@@ -34,6 +36,23 @@ class Stream:
         self.most = 0
         self.exact = False
 
+    def take(self, fields: Fields, last: bool) -> AquestsError | None:
+        """A header block: an interim answer, the head of the answer, or its trailers; returns what is wrong (8.1)."""
+        head = fields.head
+        if fields.fault:
+            return _malformed(fields.fault)
+        if self.head is not None:
+            self.x.trailers = fields.pairs
+            return None if last and head is None else _malformed("a second head" if head else "trailers in the middle")
+        if head is None:
+            return _malformed("no :status")
+        if head.status >= 200:
+            return self.begin(head)
+        self.interim += 1
+        if last or head.status == 101:  # 8.1, 8.6
+            return _malformed(f"a final {head.status}" if last else "101 Switching Protocols")
+        return _malformed(f"over {MAX_INTERIM} interim answers") if self.interim > MAX_INTERIM else None
+
     def begin(self, head: Head) -> AquestsError | None:
         """The head of the answer is here: how long may the body be?"""
         x = self.x
@@ -54,9 +73,9 @@ class Stream:
         self.size += len(payload)
         if self.size > self.most:
             if self.head is None:
-                return ProtocolError("malformed answer: a body without a head")
+                return _malformed("a body without a head")
             if self.exact:
-                return ProtocolError(f"malformed answer: a body longer than {self.most:,} bytes")
+                return _malformed(f"a body longer than {self.most:,} bytes")
             return self._too_large()
         if self.parts is None:
             self.parts = [payload]
@@ -67,12 +86,16 @@ class Stream:
     def end(self) -> AquestsError | None:
         """All of the answer is here: ``x.body`` is set, or it is said what is wrong with it."""
         if self.head is None:
-            return ProtocolError("malformed answer: it ends without a head")
+            return _malformed("it ends without a head")
         if self.exact and self.size != self.most:
-            return ProtocolError(f"malformed answer: {self.size:,} bytes where {self.most:,} were promised")
+            return _malformed(f"{self.size:,} bytes where {self.most:,} were promised")
         if self.parts is not None:
             self.x.body = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
         return None
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"the body is over max_content={self.x.max_content:,} bytes", phase="answer")
+
+
+def _malformed(why: str) -> ProtocolError:
+    return ProtocolError(f"malformed answer: {why}")

@@ -7,6 +7,7 @@ import pytest
 from aquests.errors import AquestsError, ProtocolError, TooLarge
 from aquests.protocols.h2head import Fields
 from aquests.protocols.h2stream import Stream
+from aquests.protocols.http1 import MAX_INTERIM
 from tests.loopback import exchange
 
 
@@ -69,6 +70,41 @@ def test_too_large() -> None:
     assert got.add(b"12345") is None
     assert isinstance(got.add(b"6"), TooLarge)
     assert stream("200", "6", "HEAD", max_content=5)[1] is None
+
+
+def block(*pairs: tuple[str, str], status: str | None = "200") -> Fields:
+    return Fields(((":status", status), *pairs) if status else pairs)
+
+
+def test_interim_answers_a_head_and_trailers() -> None:
+    got = Stream(1, exchange(), 100, 100)
+    for _ in range(MAX_INTERIM):
+        assert got.take(block(status="103"), False) is None
+    assert got.head is None
+    assert got.take(block(), False) is None
+    assert got.head is got.x.head is not None
+    assert got.take(block(("x", "y"), status=None), True) is None
+    assert got.x.trailers == (("x", "y"),)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "words"),
+    [
+        ([(block(("X", "y")), True)], "bad field name"),
+        ([(block(("x", "y"), status=None), True)], "no :status"),
+        ([(block(status="103"), True)], "a final 103"),
+        ([(block(status="101"), False)], "101 Switching Protocols"),
+        ([(block(status="103"), False)] * (MAX_INTERIM + 1), "over 64 interim answers"),
+        ([(block(), False), (block(), True)], "a second head"),
+        ([(block(), False), (block(("x", "y"), status=None), False)], "trailers in the middle"),
+        ([(block(), False), (block(("X", "y"), status=None), True)], "bad field name"),
+    ],
+)
+def test_blocks_out_of_place(blocks: list[tuple[Fields, bool]], words: str) -> None:
+    got = Stream(1, exchange(), 100, 100)
+    errors = [got.take(fields, last) for fields, last in blocks]
+    assert errors[:-1] == [None] * (len(blocks) - 1)
+    assert isinstance(errors[-1], ProtocolError) and words in errors[-1].message
 
 
 def test_a_body_without_a_head() -> None:

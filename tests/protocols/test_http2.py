@@ -372,12 +372,15 @@ def test_a_peer_that_allows_nothing_is_left() -> None:
 
 
 def test_numbers_come_to_an_end() -> None:
-    talk = Bare(streams=2)
-    talk.wire._next = h2.MOST - 4
-    x = talk.ask()
-    assert [number for _, _, number, _ in talk.sent()] == [h2.MOST - 4]
-    talk.say(talk.head(h2.MOST - 4, last=True))
-    assert x.error is None and talk.wire.room == 0 and not talk.wire.reusable
+    talk = Bare(streams=1 << 40)
+    assert talk.wire.room == 1 << 30
+    talk.wire._next = h2.MOST - 2
+    talk.say(h2.frame(h2.PING, h2.ACK, 0, bytes(8)))
+    assert talk.wire.room == 2
+    one, other = talk.ask(), talk.ask()
+    assert [number for _, _, number, _ in talk.sent()] == [h2.MOST - 2, h2.MOST] and talk.wire.room == 0
+    talk.say(talk.head(h2.MOST - 2, last=True), talk.head(h2.MOST, last=True))
+    assert one.error is other.error is None and talk.wire.room == 0 and not talk.wire.reusable
 
 
 def test_settings_are_acknowledged_and_pings_answered() -> None:
