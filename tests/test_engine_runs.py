@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import logging
 import random
@@ -182,6 +183,15 @@ def test_a_source_may_not_run_the_engine(peer: HttpPeer, caplog: pytest.LogCaptu
         with caplog.at_level(logging.ERROR):
             assert bodies(rig.run()) == [b"/1"]
         assert "RuntimeError" in caplog.text
+
+
+@pytest.mark.parametrize("size", [10, 300_000])
+def test_a_streamed_upload_on_a_line_that_stood_idle(size: int) -> None:
+    """Nothing but the upload itself wakes such a line."""
+    with http_peer(lambda request: (200, [], b"%d" % len(request.body))) as peer, Rig(timeout=3) as rig:
+        rig.fetch(peer.url)
+        assert rig.fetch(peer.url, "PUT", io.BytesIO(bytes(size))).content == b"%d" % size
+        assert peer.connections == 1
 
 
 # -- memory --------------------------------------------------------------------------------------------------------
