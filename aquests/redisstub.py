@@ -65,8 +65,9 @@ def redis(
     - ``callback``, ``meta``, ``timeout``, ``deadline``, ``max_content``, ``proxy``, ``trust_env``, ``verify``, ``ca``,
       ``cert``: as for HTTP requests, for all calls of the stub. The first five may also be given with a call.
 
-    ``response.data`` is the answer: int, float, bool, bytes (or str), None, list, dict, set. An error of Redis is an
-    answer, too: status 500, and ``response.error`` is redis-py's exception, with the first word of it as ``code``.
+    ``response.data`` is the answer: int, float, bool, bytes (or str), None, list, dict, set; big numbers and verbatim
+    text are bytes (or str), and sets within other answers are lists. An error of Redis is an answer, too: status 500,
+    and ``response.error`` is redis-py's exception, with the first word of it as ``code``.
 
     Raises RequestError for a server, database or option that cannot be, TypeError for a misspelt keyword.
     """
