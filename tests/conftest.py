@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import random
+import sys
 from collections.abc import Iterator
 
 import hypothesis
@@ -36,6 +37,21 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if name.lower() in _PERSONAL:
             del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def _a_fresh_engine() -> Iterator[None]:
+    """No test leaves requests in the default engine's queue, or figures in its report, to the next one."""
+    yield
+    face = sys.modules.get("aquests.script")
+    engine = face.script._engine if face is not None else None
+    if engine is not None:
+        left = engine.pending
+        if left:
+            face.script._engine = None
+        else:
+            engine.reset()
+        assert not left, f"{left} requests were left in the queue"
 
 
 @pytest.fixture(autouse=True)
