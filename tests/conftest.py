@@ -44,8 +44,8 @@ def _a_fresh_engine() -> Iterator[None]:
     """No test leaves requests in the default engine's queue, or figures in its report, to the next one."""
     yield
     face = sys.modules.get("aquests.script")
-    engine = face.script._engine if face is not None else None
-    if engine is not None:
+    if face is not None and face.script._engine is not None:
+        engine = face.script._engine
         left = engine.pending
         if left:
             face.script._engine = None
