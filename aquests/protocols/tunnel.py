@@ -177,7 +177,7 @@ class Connect(_Tunnel):
         """
         line, _, rest = raw.partition(b"\n")
         try:
-            head = parse_head(line)
+            head = parse_head(line.removesuffix(b"\r"))
             pairs = parse_fields(rest.decode("latin-1"), raw) if rest else ()
         except ProtocolError as error:
             return self._malformed(f"the proxy's answer is malformed: {error.message}")
