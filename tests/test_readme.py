@@ -16,6 +16,7 @@ import pytest
 from tests.helpers import ROOT
 from tests.peers import ScriptedPeer, http_peer
 from tests.servers_grpc import grpc_servers
+from tests.servers_mongodb import mongodb_server
 from tests.servers_redis import redis_server
 from tests.wsbytes import echoes, opens
 
@@ -60,6 +61,13 @@ PRINTED = {
         "rpush 3 None",
         "transaction ['OK', 2] None",
     ],
+    "aquests.mongodb(": [
+        "3 None",
+        "{'n': 3, 'ids': [0, 1, 2]} None",
+        "{'starting_from': 0, 'number_returned': 2, 'cursor_id': 0, "
+        "'data': [{'_id': 1, 'total': 10}, {'_id': 2, 'total': 20}]} None",
+    ],
+    "def join(": ["/users/7 ordered for 12.5"],
     "aquests.ws(": ["1 hello", "2 ['one', b'two']"],
     "aquests.rpc(": [
         "1024 None",
@@ -70,7 +78,11 @@ PRINTED = {
     ],
 }
 """What blocks print, line by line, in no order."""
-DATABASES: dict[str, Any] = {"127.0.0.1:6379": redis_server, "127.0.0.1:50051": grpc_servers}
+DATABASES: dict[str, Any] = {
+    "127.0.0.1:6379": redis_server,
+    "127.0.0.1:27017": mongodb_server,
+    "127.0.0.1:50051": grpc_servers,
+}
 """Where blocks find a database, and what starts one: its ``place`` is put there."""
 CALLS = {"/RPC2": xml_rpc, "/jsonrpc": json_rpc}
 

@@ -14,15 +14,15 @@ from pymongo import errors
 import aquests
 from aquests.errors import RequestError
 from aquests.script import script
-from tests.servers_mongodb import HOW, mongodb, program
+from tests.servers_mongodb import HOW, mongodb_server, program
 
 pytestmark = pytest.mark.skipif(program() is None, reason=HOW)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with mongodb(tmp_path_factory.mktemp("mongo")) as address:
-        yield address
+    with mongodb_server(tmp_path_factory.mktemp("mongo")) as server:
+        yield server.place
 
 
 @pytest.fixture
