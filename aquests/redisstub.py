@@ -22,7 +22,7 @@ from .exchange import Exchange, Request
 from .httprequest import check
 from .protocols import SCHEMES
 from .protocols.rediscluster import Slots, shown_url
-from .protocols.rediscommands import as_bytes, blocks, encode, first_key, is_set, spoken, transaction
+from .protocols.rediscommands import as_bytes, blocks, encode, first_key, is_set, plain, spoken, transaction
 from .script import script
 from .stub import COMMON, Dotted, Stub
 from .url import split
@@ -148,6 +148,10 @@ class Redis(Stub):
         return f"<Redis {self._found[2]}>"
 
     def _command(self, name: str | bytes, args: Sequence[Any], options: dict[str, Any]) -> Request:
+        known = plain(name) if isinstance(name, str) else None
+        if known is not None:  # most of them are: it saves a third of the queuing
+            key = args[0] if args else None
+            return self._send(known[0].lower(), encode(known, args), key, None, None, options)
         words, args = spoken(name, args)
         payload = encode(words, args)
         codec = AS_SET if is_set(words, args) else None

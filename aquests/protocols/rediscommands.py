@@ -149,6 +149,14 @@ def spoken(name: Any, args: Sequence[Any]) -> tuple[Words, Sequence[Any]]:
     return words, args
 
 
+@lru_cache(maxsize=1024)
+def plain(name: str) -> Words | None:
+    """The words of a command of which nothing is known but that its first argument is the key; None for all others."""
+    words, _ = spoken(name, ())
+    first = words[0]
+    return words if first in _KEY_FIRST and first not in _BLOCKING and first not in AS_SET and first != "SPOP" else None
+
+
 # On the wire
 
 

@@ -19,6 +19,7 @@ from aquests.protocols.rediscommands import (
     encode,
     first_key,
     is_set,
+    plain,
     spoken,
     transaction,
     words_of,
@@ -101,6 +102,35 @@ def test_refused(name: str):
 )
 def test_not_refused(name: str):
     spoken(name, ("x",))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("get", ("GET",)),
+        ("del_", ("DEL",)),
+        ("LRANGE", ("LRANGE",)),
+        ("blpop", None),
+        ("smembers", None),
+        ("spop", None),
+        ("ping", None),
+        ("eval", None),
+        ("config_get", None),
+        ("object", None),
+        ("xread", None),
+    ],
+)
+def test_plain(name: str, words: Any):
+    assert plain(name) == words
+
+
+def test_plain_commands_are_those_that_need_no_look():
+    for name in ("get", "set", "hgetall", "zrange", "xadd"):
+        words, args = spoken(name, ("k", 5))
+        assert plain(name) == words and first_key(words, args) == "k"
+        assert blocks(words, args) is None and not is_set(words, args)
+    with pytest.raises(RequestError):
+        plain("subscribe")
 
 
 # On the wire
