@@ -31,6 +31,8 @@ OK: Final = Status(200, "OK", LANE, sqlite3.sqlite_version)
 REFUSED: Final = Status(500, "Database Error", LANE, sqlite3.sqlite_version)
 READERS: Final = 16
 """Lines that read one file at once. More threads would only wait for one another."""
+SHARE: Final = 0.9
+"""Of a request's time for waiting at a lock: SQLite gives up before we do, or it might do later what we call failed."""
 _NOTHING: Final[tuple[Exchange, ...]] = ()
 _READS: Final = re.compile(r"\s*(select|values|explain|with)\b", re.IGNORECASE)
 _WRITES: Final = re.compile(r"\b(insert|update|delete|replace)\b", re.IGNORECASE)
@@ -143,7 +145,7 @@ class Sqlite:
     def perform(self, payload: Any, patience: float) -> Rows | Exception:
         """Do what was asked; whatever goes wrong is the outcome."""
         gate = self._database.gate if self._gated else None
-        if gate is not None and not gate.enter(self._writes, patience):
+        if gate is not None and not gate.enter(self._writes, patience * SHARE):
             return sqlite3.OperationalError("database is locked")
         try:
             return sqlite3.OperationalError("interrupted") if self._stopped else self._attempt(payload, patience)
@@ -170,7 +172,7 @@ class Sqlite:
         return outcome
 
     def _prepare(self, connection: sqlite3.Connection, patience: float) -> None:
-        connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+        connection.execute(f"PRAGMA busy_timeout = {min(int(patience * SHARE * 1000), 2**31 - 1)}")
         mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
         self._gated = mode != "wal"
         self._patience = patience
@@ -210,12 +212,9 @@ class Sqlite:
                 return Rows([], [], -1)
             sql, parameters = payload
             if payload.__class__ is Many:
-                if connection.in_transaction:
-                    cursor.executemany(sql, parameters)
-                else:
-                    connection.execute("BEGIN IMMEDIATE")
-                    cursor.executemany(sql, parameters)
-                    connection.execute("COMMIT")
+                connection.execute("BEGIN IMMEDIATE")
+                cursor.executemany(sql, parameters)
+                connection.execute("COMMIT")
             else:
                 cursor.execute(sql, parameters or ())
             description = cursor.description
