@@ -282,10 +282,7 @@ class Engine:
         if channel is None:
             assert error is not None
             self._slot_freed(dial.endpoint)
-            if error.crowded and dial.endpoint.lines:
-                # The place takes no more lines: go on with those it has given.
-                dial.endpoint.most = dial.endpoint.lines
-                self.queue.put_back(x.again(), x.endpoint)
+            if error.crowded and self._make_do(x):
                 return
             if exhausted_descriptors(error) and self._wait_for_descriptors(x, error):
                 return
@@ -309,6 +306,18 @@ class Engine:
             return
         self._send(channel, x, self.loop.now)
         self._feed(channel)
+
+    def _make_do(self, x: Exchange) -> bool:
+        """The place takes no more lines: go on with those it has given. If it gave none at all, it is asked once
+        more, for one: some refuse everybody while too many knock at once."""
+        place = x.endpoint
+        x.untouched = True
+        again = x.again() if place.lines else free_retry(x, 0)
+        if again is None:
+            return False
+        place.most = max(1, place.lines)
+        self.queue.put_back(again, place)
+        return True
 
     def _wait_for_descriptors(self, x: Exchange, error: AquestsError) -> bool:
         """No descriptor is left: the request waits for a line to end. False once that took too long."""
