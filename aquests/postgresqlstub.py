@@ -76,7 +76,7 @@ def postgresql(
       ``auth=(user, password)`` win over the DSN's. What nobody says, libpq takes from its environment.
     - ``sslmode``, ``application_name`` ("aquests"), ``options`` … : parameters of libpq. ``ca``: the file of the
       authorities to trust, which makes ``sslmode`` verify-full unless it is given; ``cert``: the client's certificate,
-      ``file``, ``(cert, key)`` or ``(cert, key, password)``.
+      ``file``, ``(cert, key)`` or ``(cert, key, password)``, which makes it require at least.
     - ``callback``, ``meta``, ``timeout``, ``deadline``: for all calls of the stub; they may also be given with a call.
 
     Lines are shared between all requests with equal parameters: a session's state (SET, temporary tables) is not
@@ -105,8 +105,8 @@ class Postgresql(Sql):
         self._composable = Composable
         given = _dsn(server) | _tls(ca, cert)
         given |= {name: str(value) for name, value in parameters.items() if value is not None}
-        if "sslmode" not in given and ca is not None:
-            given["sslmode"] = "verify-full"
+        if "sslmode" not in given and (ca is not None or cert is not None):
+            given["sslmode"] = "require" if ca is None else "verify-full"
         if dbname is not None:
             given["dbname"] = dbname
         if auth is not None:

@@ -121,7 +121,8 @@ class Driver(Protocol):
     def cancel(self, x: Exchange) -> bool: ...
 
     def interrupt(self) -> Callable[[], None] | None:
-        """What tells the peer, by another line, to stop its work on what is in flight. It blocks: a thread calls it."""
+        """What tells the peer, by another line, to stop its work on what is in flight, and then closes the socket.
+        It blocks: a thread calls it, instead of ``goodbye``. None: there is no way."""
 
     def abandon(self, error: AquestsError) -> Sequence[Exchange]: ...
 

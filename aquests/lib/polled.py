@@ -9,8 +9,8 @@ Traps this file lives with:
   else's. So while connecting the descriptor is taken out and put in again at each turn; there are a dozen.
 - A statement is sent within ``submit``, and small ones always fit. Only for those that may not have
   (``driver.unsent``) the driver is asked again at once, which costs a system call (10 % of a small query).
-- A server goes on with a statement whose line was closed. ``driver.interrupt()`` gives a call that stops it, and that
-  blocks: a thread makes it.
+- A server goes on with a statement whose line was closed. ``driver.interrupt()`` gives a call that stops it and closes
+  the line behind that (PgBouncer passes nothing on for a client that has gone). It blocks: a thread makes it.
 """
 
 from __future__ import annotations
@@ -222,8 +222,9 @@ class PolledChannel:
         if driver is not None:
             stop = driver.interrupt() if driver.inflight else None
             lost = driver.abandon(error or Cancelled("the line was closed", endpoint=self.endpoint.label))
-            driver.goodbye()
-            if stop is not None:
+            if stop is None:
+                driver.goodbye()
+            else:
                 aside.run(stop)
             if lost:
                 self._on_finished(self, lost)

@@ -313,8 +313,17 @@ class Postgresql:
         return False
 
     def interrupt(self) -> Callable[[], None] | None:
-        """A blocking call that stops the server's work on what is in flight; None if there is no way."""
-        return canceller(self._connection) if self._cursor is not None else None
+        """A blocking call that stops the server's work on what is in flight, and closes; None if there is no way."""
+        connection = self._connection
+        cancel = canceller(connection) if self._cursor is not None else None
+        if cancel is None:
+            return None
+
+        def stop() -> None:
+            cancel()
+            connection.close()
+
+        return stop
 
     def abandon(self, error: AquestsError) -> Sequence[Exchange]:
         x, self._x = self._x, None
@@ -347,7 +356,7 @@ def _words(error: BaseException) -> str:
 def _refusal(error: psycopg2.Error) -> AquestsError:
     """Why there is no connection: the server's words, or the system's."""
     text, words = str(error), _words(error)
-    if "FATAL:" not in text and re.search("SSL|certificate", text):
+    if "FATAL:" not in text and re.search("SSL|certificate|private key", text):
         fault: AquestsError = TlsError(words, phase="tls")
         fault.__cause__ = error
         return fault

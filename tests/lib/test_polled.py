@@ -392,10 +392,18 @@ def test_close_hands_back_says_goodbye_and_has_the_server_stopped_aside(stage: S
     error = Cancelled("timed out")
     stage.channel.close(error)
     stage.channel.close(error)
-    assert stage.driver.calls[-3:] == ["interrupt", "abandon", "goodbye"]
+    assert stage.driver.calls[-2:] == ["interrupt", "abandon"]
     assert stage.owner.kinds == ["room", "finished", "closed"] and x.error is error
     assert FD not in stage.poller.masks and stage.channel.room == 0 and stage.channel.phase == "closed"
     until(stopped.is_set)
+    assert "goodbye" not in stage.driver.calls, "the call closes the socket"
+
+
+def test_close_says_goodbye_where_nothing_can_be_stopped(stage: Stage):
+    stage.up()
+    stage.channel.submit(exchange("q"))
+    stage.channel.close(Cancelled("timed out"))
+    assert stage.driver.calls[-3:] == ["interrupt", "abandon", "goodbye"]
 
 
 def test_close_without_work_interrupts_nobody(stage: Stage):
