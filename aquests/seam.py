@@ -17,7 +17,7 @@ Laws (each is a test):
 3.  Chunk-blind: any cutting of the bytes gives the same exchanges.
 4.  Wires are pure: no I/O, no clock; randomness is handed in. ``receive`` never raises.
 5.  ``room`` is the truth: 0 while opening, full, closing, dead; 1 one at a time; n multiplexed.
-6.  The outbox is drained after every ``receive``. A channel with unsent bytes is not fed.
+6.  The outbox is drained after every ``receive``, at the end of the batch. A channel with unsent bytes is not fed.
 7.  Spurious readiness is legal. A handler added in a batch joins after it; a removed fd gets nothing more.
 8.  Nothing is reported from inside ``open`` or ``submit``; what fails at once is reported by ``soon``.
 9.  ``step`` is one bounded batch; entering it again from a callback raises at once.

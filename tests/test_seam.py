@@ -88,7 +88,7 @@ FITS = {
     ),
     "Driver": ("protocols.postgresql.Postgresql",),
     "Worker": ("protocols.sqlite.Sqlite",),
-    "Tls": ("lib.tls.Tls", "lib.channel.Stacked"),
+    "Tls": ("lib.tls.Tls", "lib.stacked.Stacked"),
     "Line": ("lib.channel.Channel", "lib.polled.PolledChannel", "lib.threaded.ThreadedChannel"),
     "Owner": ("dial.Dial", "engine.Engine"),
 }

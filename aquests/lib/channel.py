@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..errors import AquestsError, Cancelled, ConnectError, PeerClosed, ReadError, TlsError, WriteError
 from .poller import READ, WRITE
+from .stacked import Stacked
 
 if TYPE_CHECKING:
     from ..exchange import Exchange
@@ -46,6 +47,7 @@ class Channel:
 
     __slots__ = (
         "_address",
+        "_due",
         "_fd",
         "_make_wire",
         "_on_finished",
@@ -95,6 +97,7 @@ class Channel:
         self._fd = -1
         self._tls: Tls | None = None
         self._unsent: memoryview | None = None
+        self._due = False
         self.adopt(owner)
 
     def adopt(self, owner: Owner) -> None:
@@ -322,10 +325,9 @@ class Channel:
                 return  # upgraded: the new wire has been looked after
         if self._outbox or wire.hungry:
             self.flush()
-        if wire.error is not None:
+        if wire.error is not None or (not wire.reusable and not wire.inflight):
+            self.drain()  # the last words
             self.close(wire.error)
-        elif not wire.reusable and not wire.inflight:
-            self.close()
 
     def review(self) -> None:
         """The wire was fed, or one of its exchanges cancelled, from outside of a handler: go on as after a receive."""
@@ -373,7 +375,19 @@ class Channel:
         self.uses += 1
 
     def flush(self) -> None:
+        """Send the outbox: at the end of the loop's batch if one is running, else at once."""
+        outgoing = self.loop.outgoing
+        if outgoing is None:
+            self.drain()
+        elif not self._due:
+            self._due = True
+            outgoing.append(self)
+
+    def drain(self) -> None:
         """Send the outbox; keep what the system does not take, and ask for writability then, or for a hungry wire."""
+        self._due = False
+        if self.phase != "open":
+            return  # ended since it was asked for
         outbox = self._outbox
         if outbox and not self.blocked:
             data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
@@ -526,49 +540,6 @@ class Channel:
 
     def _age(self) -> float:
         return self.loop.now - self._phase_began
-
-
-class Stacked:
-    """TLS inside TLS: two filters seen as one. ``outer`` is nearer to the socket."""
-
-    __slots__ = ("_inner", "_outer")
-
-    def __init__(self, outer: Tls, inner: Tls):
-        self._outer = outer
-        self._inner = inner
-
-    @property
-    def done(self) -> bool:
-        return self._inner.done
-
-    @property
-    def closed(self) -> bool:
-        return self._inner.closed
-
-    @property
-    def alpn(self) -> str | None:
-        return self._inner.alpn
-
-    @property
-    def error(self) -> TlsError | None:
-        return self._inner.error or self._outer.error
-
-    @property
-    def alert(self) -> bytes:
-        return self._outer.seal(self._inner.alert) if self._inner.alert else self._outer.alert
-
-    def handshake(self, data: bytes) -> bytes:
-        out = self._inner.handshake(self._outer.unseal(data) if data else b"")
-        return self._outer.seal(out) if out else b""
-
-    def unseal(self, data: bytes) -> bytes:
-        return self._inner.unseal(self._outer.unseal(data))
-
-    def seal(self, data: bytes) -> bytes:
-        return self._outer.seal(self._inner.seal(data))
-
-    def goodbye(self) -> bytes:
-        return self._outer.seal(self._inner.goodbye()) + self._outer.goodbye()
 
 
 _WORDS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import logging
 import os
@@ -567,3 +568,76 @@ def test_timers_against_a_model(plans, steps):
             assert loop.next_deadline() == (model[0][0] if model else None)
     finally:
         loop.close()
+
+
+# What handlers want to send
+
+
+class Sends:
+    """Handler and sender in one: asks in its handler to be drained, as a channel does."""
+
+    def __init__(self, loop, notes, name):
+        self.loop, self.notes, self.name = loop, notes, name
+
+    def handle(self, mask):
+        self.notes.append(f"{self.name} handles")
+        self.loop.outgoing.append(self)
+
+    def drain(self):
+        self.notes.append(f"{self.name} sends")
+
+    def crash(self, error):
+        self.notes.append(f"{self.name} crashed")
+
+
+def test_sends_come_behind_all_handlers_of_a_batch(loop):
+    notes: list[str] = []
+    with contextlib.ExitStack() as stack:
+        for name in "ab":
+            here, there = (stack.enter_context(end) for end in socket.socketpair())
+            there.send(b"x")
+            loop.add(here.fileno(), READ, Sends(loop, notes, name).handle)
+            stack.callback(loop.remove, here.fileno())
+        assert loop.outgoing is None, "outside of a batch what is sent is sent at once"
+        loop.soon(lambda: notes.append(f"soon {loop.outgoing}"))
+        loop.step(1.0)
+    assert sorted(notes[:2]) == ["a handles", "b handles"]
+    assert sorted(notes[2:4]) == ["a sends", "b sends"]
+    assert notes[4:] == ["soon None"]
+
+
+def test_a_sender_that_raises_loses_its_line_only(loop, caplog):
+    notes: list[str] = []
+
+    class Broken(Sends):
+        def drain(self):
+            raise ZeroDivisionError
+
+    with contextlib.ExitStack() as stack:
+        for kind, name in ((Broken, "a"), (Sends, "b"), (Broken, "c")):
+            here, there = (stack.enter_context(end) for end in socket.socketpair())
+            there.send(b"x")
+            loop.add(here.fileno(), READ, kind(loop, notes, name).handle)
+            stack.callback(loop.remove, here.fileno())
+        loop.step(1.0)
+    assert sorted(notes[3:]) == ["a crashed", "b sends", "c crashed"]
+
+
+def test_an_interrupt_in_a_handler_loses_no_send(loop):
+    notes: list[str] = []
+
+    class Interrupted(Sends):
+        def handle(self, mask):
+            super().handle(mask)
+            raise KeyboardInterrupt
+
+    here, there = socket.socketpair()
+    with here, there:
+        there.send(b"x")
+        loop.add(here.fileno(), READ, Interrupted(loop, notes, "a").handle)
+        with pytest.raises(KeyboardInterrupt):
+            loop.step(1.0)
+        assert notes == ["a handles"]
+        loop.remove(here.fileno())
+        loop.step(0.0)
+    assert notes == ["a handles", "a sends"]
