@@ -12,13 +12,13 @@ line at all. With one worker the order of the queue is kept strictly.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from .dial import Dial, expired, overdue, stopped
 from .elsewhere import Elsewhere
-from .endpoint import Endpoint, Endpoints
+from .endpoint import UNLIMITED, Endpoint, Endpoints
 from .errors import AquestsError, RequestError
 from .exchange import Exchange, Request, Response
 from .lib.log import as_logger, get_logger
@@ -29,6 +29,7 @@ from .queue import Fifo, Queue, rearrange
 from .retry import exhausted_descriptors, free_retry
 from .rules import Rules
 from .settings import Settings
+from .sources import Sources
 from .stats import Lane, Stats
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Engine:
         self._outdated: set[Line] = set()
         self._dials: dict[Dial, None] = {}
         self._again: deque[Exchange] = deque()
-        self._sources: deque[Iterator[Any]] = deque()
+        self._sources = Sources()
         self._lanes: dict[str, Lane] = {}
         self._resolver: Resolver | None = None
         self._sessions: Any = None
@@ -225,6 +226,8 @@ class Engine:
         self.sent = self.finished = 0
         if self.idle:
             self.counted = 0
+            for endpoint in self.endpoints:
+                endpoint.most = UNLIMITED  # what was crowded then need not be now
         return stats
 
     # From the queue to a line
@@ -519,7 +522,7 @@ class Engine:
         elif again.delay:
             self.loop.at(self.loop.now + again.delay, lambda: self.queue.put_back(again, again.endpoint))
         else:
-            self.stats.redirects += again.trail is not None and len(again.trail.history) > _hops(x)
+            self.stats.redirects += again.hops > x.hops
             self.queue.put_back(again, again.endpoint)
 
     def _judged(self, x: Exchange) -> Exchange | None:
@@ -544,20 +547,12 @@ class Engine:
 
     def _draw(self) -> None:
         """Advance the sources until a round of work is queued."""
-        wanted = self.settings.concurrency
-        while self._sources and self.queue.size < wanted:
-            source = self._sources[0]
-            try:
-                item = next(source)
-                if item is not None:
-                    self.take(item)
-            except StopIteration:
-                self._sources.popleft()
-            except Exception as error:
-                self.stats.callback_errors += 1
-                self._log.error("a lazy source: %s", error, exc_info=error)
-                if not isinstance(error, RequestError):
-                    self._sources.popleft()
+        queue, wanted = self.queue, self.settings.concurrency
+        self._sources.draw(lambda: queue.size >= wanted, self.take, self._source_failed)
+
+    def _source_failed(self, error: Exception) -> None:
+        self.stats.callback_errors += 1
+        self._log.error("a lazy source: %s", error, exc_info=error)
 
     def take(self, item: Any) -> None:
         """What a source yielded: a URL or a request that is not queued yet. Set by the face."""
@@ -601,7 +596,3 @@ class Engine:
             channel.review()
         else:
             channel.close(error)
-
-
-def _hops(x: Exchange) -> int:
-    return len(x.trail.history) if x.trail is not None else 0

@@ -231,6 +231,11 @@ class Exchange:
         """The request's number: what waits in a queue has one."""
         return -1 if self.request is None else self.request.req_id
 
+    @property
+    def hops(self) -> int:
+        """Redirects that were followed on the way here."""
+        return 0 if self.trail is None else len(self.trail.history)
+
     def apply(self, options: Mapping[str, Any], now: float) -> None:
         """Options of the request against the settings of the run."""
         self.patience = options.get("timeout", self.patience)

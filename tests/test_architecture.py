@@ -40,6 +40,7 @@ RANKS = {
     "elsewhere": 5,
     "engine": 6,
     "rules": 5,
+    "sources": 5,
     "httprequest": 5,
     "script": 7,
     "redisstub": 7,
@@ -77,7 +78,8 @@ CATCH_ALL = {
     "aquests/protocols/postgresql.py": 3,  # around the user's adapters of parameters, and casters of values
     "aquests/protocols/sqlite.py": 1,  # the same
     "aquests/protocols/grpc.py": 1,  # around the deserializer of a user's generated stub
-    "aquests/engine.py": 3,  # around the user's callback, the user's lazy source, and codecs, which may be the user's
+    "aquests/sources.py": 1,  # around the user's lazy source
+    "aquests/engine.py": 2,  # around the user's callback, and around codecs, which may be the user's
 }
 """How often ``except Exception`` may stand where: only where a crash of foreign code must not end the run."""
 

@@ -147,7 +147,7 @@ def test_metadata_both_ways_is_what_grpcio_sees(server: GrpcServers) -> None:
     told = json.loads(answer.data.text)
     assert told.pop("content-length") == "5" and told["user-agent"].startswith("aquests-grpc/")
     assert told.keys() == json.loads(reply.text).keys()
-    assert answer.data.number == reply.number == 100, "the seconds that are left"
+    assert {answer.data.number, reply.number} <= {99, 100, 101}, "the seconds that are left, rounded by the server"
 
 
 def test_deadlines(server: GrpcServers) -> None:

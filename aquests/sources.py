@@ -1,0 +1,36 @@
+"""Lazy sources of requests: iterables that are advanced only as workers come free."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .errors import RequestError
+
+
+class Sources(deque[Iterator[Any]]):
+    """The sources of a run, one after the other. Empty is false, at no cost: the hot path asks."""
+
+    __slots__ = ()
+
+    def draw(
+        self, enough: Callable[[], bool], take: Callable[[Any], object], failed: Callable[[Exception], None]
+    ) -> None:
+        """Advance until it is ``enough``, or nothing is left.
+
+        ``take(item)`` gets what is yielded, but for None. A source that raises is told to ``failed`` and dropped; one
+        that queued or yielded what cannot be sent (RequestError) is told, too, and goes on.
+        """
+        while self and not enough():
+            source = self[0]
+            try:
+                item = next(source)
+                if item is not None:
+                    take(item)
+            except StopIteration:
+                self.popleft()
+            except Exception as error:
+                failed(error)
+                if not isinstance(error, RequestError):
+                    self.popleft()
