@@ -22,6 +22,7 @@ DEMO = [
 ]
 TEST = [
     *DEMO,
+    "asyncpg>=0.30",
     "cryptography>=44",
     "googleapis-common-protos>=1.66",
     "grpcio-health-checking>=1.68",
@@ -31,6 +32,7 @@ TEST = [
     "hypercorn>=0.17",
     "hypothesis>=6.100",
     "psutil>=6",
+    "psycopg[binary]>=3.2.9",
     "pytest>=8.3",
     "python-multipart>=0.0.20",
     "websockets>=15",
@@ -74,12 +76,13 @@ setup(
         "bench": [
             *DEMO,
             "aiohttp>=3.11",
+            "asyncpg>=0.30",
             "geventhttpclient>=2.3",
             "httpx[http2]>=0.28",
             "pycurl>=7.45.7",
             "websockets>=15",
         ],
-        "check": [*TEST, "mypy>=1.18", "ruff>=0.14"],
+        "check": [*TEST, "mypy>=1.18", "ruff>=0.14", "types-psycopg2>=2.9.21"],
     },
     entry_points={"console_scripts": ["aquests = aquests.cli:main"]},
     keywords=["http", "client", "load testing", "batch", "asynchronous"],

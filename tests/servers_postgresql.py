@@ -75,6 +75,11 @@ class PostgresServer:
         return f"{self.host}:{self.port}"
 
     @property
+    def place(self) -> str:
+        """The same, by the name all databases of the tests have."""
+        return self.server
+
+    @property
     def auth(self) -> tuple[str, str]:
         return self.user, self.password
 
@@ -139,6 +144,15 @@ def postgresql(certs: Certs | None = None, **settings: str) -> Iterator[Postgres
                 server.stop()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def shop(directory: Path) -> Iterator[PostgresServer]:
+    """What the README tells of: the database shop, and ("user", "password") may do there what they like."""
+    with postgresql() as server:
+        server.query("CREATE ROLE \"user\" LOGIN PASSWORD 'password'")
+        server.query('CREATE DATABASE shop OWNER "user"')
+        yield server
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from tests.helpers import ROOT
 from tests.peers import ScriptedPeer, http_peer
 from tests.servers_grpc import grpc_servers
 from tests.servers_mongodb import mongodb_server
+from tests.servers_postgresql import shop
 from tests.servers_redis import redis_server
 from tests.wsbytes import echoes, opens
 
@@ -61,6 +62,13 @@ PRINTED = {
         "rpush 3 None",
         "transaction ['OK', 2] None",
     ],
+    "aquests.postgresql(": [
+        "[] None",
+        "[] None",
+        "[{'most': 4.0, 'n': 2}] None",
+        "[{'name': 'apple', 'price': 3.0}] None",
+        "plum",
+    ],
     "aquests.mongodb(": [
         "3 None",
         "{'n': 3, 'ids': [0, 1, 2]} None",
@@ -81,6 +89,7 @@ PRINTED = {
 DATABASES: dict[str, Any] = {
     "127.0.0.1:6379": redis_server,
     "127.0.0.1:27017": mongodb_server,
+    "127.0.0.1:5432": shop,
     "127.0.0.1:50051": grpc_servers,
 }
 """Where blocks find a database, and what starts one: its ``place`` is put there."""
