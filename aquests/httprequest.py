@@ -18,7 +18,7 @@ from .headers import request_headers
 from .url import is_clean_target, split, with_query
 
 if TYPE_CHECKING:
-    from .endpoint import Endpoints
+    from .endpoint import Endpoint, Endpoints
     from .url import Url
 
 ACCEPT: Final = {"application/json": "application/json", "text/xml": "text/xml, application/xml;q=0.9"}
@@ -101,8 +101,7 @@ class HttpRequest(Request):
         place: Url | None = None
         endpoint = None
         if params is None and endpoints is not None and not (options and _LINE_OPTIONS & options.keys()):
-            cut = url.find("/", 8) if url.__class__ is str else -1
-            endpoint = endpoints.known.get(url[:cut]) if cut > 0 and is_clean_target(url, cut) else None
+            endpoint = _known(url, endpoints)
         if endpoint is None:
             place = self._split(url, params, options)
             url = place.text
@@ -158,8 +157,19 @@ def make(
 ) -> HttpRequest:
     """The request of a verb, placed: ``kind`` is the verb's name, ``content_type`` that of a typed form."""
     request = HttpRequest.__new__(HttpRequest)
+    if not options and params is None and headers is None and data is None and content_type is None:
+        endpoint = _known(url, endpoints)
+        if endpoint is not None:  # nothing to check, nothing to change (0.2 µs less)
+            Request.__init__(request, method, url, kind=kind, endpoint=endpoint)
+            return request
     request._prepare(method, kind, url, data, headers, params, content_type, options, endpoints)
     return request
+
+
+def _known(url: Any, endpoints: Endpoints) -> Endpoint | None:
+    """The fast way: the endpoint of a URL whose origin was met before, and which needs no change."""
+    cut = url.find("/", 8) if url.__class__ is str else -1
+    return endpoints.known.get(url[:cut]) if cut > 0 and is_clean_target(url, cut) else None
 
 
 def _encode(data: Any, pairs: Pairs, content_type: str | None) -> tuple[Any, Pairs]:

@@ -323,7 +323,7 @@ class Channel:
             self._owner.on_room(self)
             if self.wire is not wire:
                 return  # upgraded: the new wire has been looked after
-        if self._outbox or wire.hungry:
+        if (self._outbox or wire.hungry) and not self._due:
             self.flush()
         if wire.error is not None or (not wire.reusable and not wire.inflight):
             self.drain()  # the last words
