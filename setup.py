@@ -80,6 +80,7 @@ setup(
             "geventhttpclient>=2.3",
             "httpx[http2]>=0.28",
             "pycurl>=7.45.7",
+            "uvloop>=0.21",
             "websockets>=15",
         ],
         "check": [*TEST, "mypy>=1.18", "ruff>=0.14", "types-psycopg2>=2.9.21"],
