@@ -28,6 +28,10 @@ MAX_IDLE_ENDPOINTS: Final = 4096
 """Places nobody asks for now; beyond that the table is swept."""
 
 UNLIMITED: Final = 1 << 30
+CROWDED_PAUSE: Final = 1.0
+"""Seconds until a place that took no more lines is asked for more than it has given."""
+SHUT_PAUSE: Final = 0.05
+"""Seconds until a place that gave no line at all is asked again: it may be starting, or all knocked at once."""
 
 _numbers = count()
 
@@ -58,6 +62,7 @@ class Endpoint:
         "host_header",
         "label",
         "lane",
+        "limit",
         "lines",
         "listed",
         "most",
@@ -67,6 +72,7 @@ class Endpoint:
         "port",
         "roomy",
         "scheme",
+        "shut_since",
         "spec",
         "unix",
         "version",
@@ -97,10 +103,33 @@ class Endpoint:
         """Lines that could take more, longest known first."""
         self.lines = 0
         """Lines open or being made."""
+        self.limit = UNLIMITED
+        """Lines this place ever takes at once."""
         self.most = UNLIMITED
-        """Lines this place takes at once: lowered when it refuses one more."""
+        """Lines it takes at once now: lowered for a while when it refuses one more."""
+        self.shut_since = 0.0
+        """When it first gave no line at all; 0.0: it has given one since."""
         self.number = next(_numbers)
         self._makers: dict[tuple[Any, ...], MakeWire] = {}
+
+    def refused(self, now: float, patience: float) -> tuple[float, ...]:
+        """It takes no more lines. After how many seconds to ``welcome`` it; none: it gave no line for ``patience``.
+
+        A place that has given lines goes on with those. One that gave none is left alone for a moment and then asked
+        for one line; when it has given that, for more.
+        """
+        self.most = self.lines
+        if self.lines:
+            return (CROWDED_PAUSE,)
+        self.shut_since = self.shut_since or now
+        if now - self.shut_since < patience:
+            return (SHUT_PAUSE, CROWDED_PAUSE)
+        self.most = 1
+        return ()
+
+    def welcome(self) -> None:
+        """It may take lines again."""
+        self.most = 1 if self.shut_since else self.limit
 
     def make_wire(self, settings: Settings, prefix: str = "", extra: tuple[tuple[str, str], ...] = ()) -> MakeWire:
         """What makes the wires of lines to here; prepared once for each way to go.

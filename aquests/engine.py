@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .dial import Dial, expired, overdue, stopped
 from .elsewhere import Elsewhere
-from .endpoint import UNLIMITED, Endpoint, Endpoints
+from .endpoint import Endpoint, Endpoints
 from .errors import AquestsError, RequestError
 from .exchange import Exchange, Request, Response
 from .lib.log import as_logger, get_logger
@@ -227,7 +227,7 @@ class Engine:
         if self.idle:
             self.counted = 0
             for endpoint in self.endpoints:
-                endpoint.most = UNLIMITED  # what was crowded then need not be now
+                endpoint.most, endpoint.shut_since = endpoint.limit, 0.0  # what was crowded then need not be now
         return stats
 
     # From the queue to a line
@@ -285,13 +285,11 @@ class Engine:
         if channel is None:
             assert error is not None
             self._slot_freed(dial.endpoint)
-            if error.crowded and self._make_do(x):
-                return
-            if exhausted_descriptors(error) and self._wait_for_descriptors(x, error):
-                return
-            self._fail(x, error)
+            waits = exhausted_descriptors(error) and self._wait_for_descriptors(x, error)
+            if not waits and not (error.crowded and self._make_do(x)):
+                self._fail(x, error)
             return
-        self._paused_since = 0.0
+        self._paused_since = dial.endpoint.shut_since = 0.0
         self._channels[channel] = None
         self.stats.connections += 1
         if len(self._channels) > self.stats.max_connections:
@@ -311,16 +309,14 @@ class Engine:
         self._feed(channel)
 
     def _make_do(self, x: Exchange) -> bool:
-        """The place takes no more lines: go on with those it has given. If it gave none at all, it is asked once
-        more, for one: some refuse everybody while too many knock at once."""
-        place = x.endpoint
-        x.untouched = True
-        again = x.again() if place.lines else free_retry(x, 0)
-        if again is None:
-            return False
-        place.most = max(1, place.lines)
-        self.queue.put_back(again, place)
-        return True
+        """The place takes no more lines now: go on with those it has given, or ask for one, again and again."""
+        place, now = x.endpoint, self.loop.now
+        pauses = place.refused(now, x.patience)
+        for pause in pauses:
+            self.loop.at(now + pause, lambda: self.queue.welcome(place))
+        if pauses:
+            self.queue.put_back(x.again(), place)
+        return bool(pauses)
 
     def _wait_for_descriptors(self, x: Exchange, error: AquestsError) -> bool:
         """No descriptor is left: the request waits for a line to end. False once that took too long."""

@@ -39,7 +39,7 @@ class AquestsError(Exception):
 
     code = 701
     crowded = False
-    """The peer takes no more connections at once; those it has given go on."""
+    """The peer takes no more connections now; those it has given go on."""
 
     def __init__(self, message: str, *, phase: str = "", endpoint: str = "", after: float = 0.0):
         super().__init__(message)

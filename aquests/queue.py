@@ -114,6 +114,12 @@ class Queue:
         endpoint.listed = None
         heappop(self.order)
 
+    def welcome(self, endpoint: Endpoint) -> None:
+        """It may take lines again: bring it back if it was set aside."""
+        endpoint.welcome()
+        if endpoint.waiting and not endpoint.listed:
+            self.enlist(endpoint)
+
     def take(self, endpoint: Endpoint) -> Any:
         """The next one for this endpoint, which must have one."""
         self.size -= 1

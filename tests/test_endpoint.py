@@ -135,3 +135,24 @@ def test_the_fast_way(table: Endpoints) -> None:
     place = table.find(split("http://host/"))
     table.remember("http://host", place)
     assert table.known["http://host"] is place
+
+
+def test_a_place_that_is_crowded_goes_on_with_the_lines_it_gave(table: Endpoints) -> None:
+    place = table.find(split("http://h/"))
+    place.lines = 3
+    assert place.refused(100.0, 10.0) == (module.CROWDED_PAUSE,) and place.most == 3 and place.shut_since == 0.0
+    place.welcome()
+    assert place.most == place.limit == module.UNLIMITED
+
+
+def test_a_place_that_gives_no_line_is_left_alone_then_asked_for_one_and_at_last_given_up(table: Endpoints) -> None:
+    place = table.find(split("http://h/"))
+    place.limit = 16
+    assert place.refused(100.0, 10.0) == (module.SHUT_PAUSE, module.CROWDED_PAUSE) and place.most == 0
+    place.welcome()
+    assert place.most == 1
+    assert place.refused(109.9, 10.0) and place.shut_since == 100.0
+    assert place.refused(110.0, 10.0) == () and place.most == 1
+    place.shut_since = 0.0  # it gave one
+    place.welcome()
+    assert place.most == 16

@@ -105,6 +105,23 @@ def test_a_place_that_is_set_aside_keeps_its_work() -> None:
 # -- at random -----------------------------------------------------------------------------------------------------
 
 
+def test_a_place_that_is_welcome_again_comes_back_once() -> None:
+    _, (first, second) = places(2)
+    queue = Queue()
+    queue.put(Item(0), first)
+    queue.put(Item(1), second)
+    first.most = 0
+    assert queue.first() is first
+    queue.set_aside(first)
+    assert queue.first() is second
+    queue.welcome(first)
+    queue.welcome(first)
+    assert queue.first() is first and len(queue.order) == 2 and first.most == first.limit
+    queue.take(first)
+    queue.welcome(first)  # with nothing to do
+    assert queue.first() is second
+
+
 def test_all_orders_of_three_are_equally_likely() -> None:
     seen = Counter[tuple[int, ...]]()
     for seed in range(6000):

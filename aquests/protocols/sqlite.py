@@ -89,7 +89,7 @@ def reads(sql: str) -> bool:
 def lines(place: Any, prefix: str, extra: Any, settings: Any) -> Callable[[str | None], Sqlite]:
     """What makes the workers of lines to ``place``, whose options are a ``database`` and whether it ``writes``."""
     database, writes = place.options["database"], place.options["writes"]
-    place.most = min(place.most, 1 if writes else READERS)
+    place.most = place.limit = 1 if writes else READERS
     return lambda alpn: Sqlite(database, writes)
 
 

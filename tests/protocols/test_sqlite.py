@@ -256,13 +256,13 @@ def test_another_process_is_waited_for_as_long_as_the_request_may_take(tmp_path:
 
 def test_the_exchange_gets_the_outcome():
     worker = make()
-    assert worker.room == 1 and worker.inflight == ()
+    assert worker.room == 1 and not worker.inflight
     x = exchange(("SELECT 1 AS a", None))
     worker.submit(x)
-    assert worker.room == 0 and worker.inflight == (x,)
+    assert worker.room == 0 and list(worker.inflight) == [x]
     assert worker.finish(worker.perform(x.payload, 5.0)) == (x,)
     assert x.head.status == 200 and x.head.lane == "SQLITE" and x.data == [{"a": 1}] and x.error is None  # type: ignore[union-attr]
-    assert worker.room == 1 and worker.inflight == ()
+    assert worker.room == 1 and not worker.inflight
     x = exchange(("SELEC", None))
     worker.submit(x)
     assert worker.finish(worker.perform(x.payload, 5.0)) == (x,)
@@ -345,9 +345,9 @@ def test_a_database_in_memory_that_cannot_be():
 
 @pytest.mark.parametrize(("writes", "most"), [(True, 1), (False, READERS)])
 def test_one_line_may_write_and_some_may_read(writes: bool, most: int):
-    place = SimpleNamespace(options={"database": Database("x", Spy(), in_memory=False), "writes": writes}, most=1 << 30)
+    place = SimpleNamespace(options={"database": Database("x", Spy(), in_memory=False), "writes": writes}, most=1 << 30, limit=1 << 30)
     made: Callable[[Any], Sqlite] = lines(place, "", (), None)
-    assert place.most == most and made(None).room == 0
+    assert place.most == place.limit == most and made(None).room == 0
 
 
 @pytest.mark.parametrize(
