@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg2
@@ -13,6 +14,7 @@ import pytest
 from psycopg2 import sql
 
 import aquests
+from aquests import endpoint as endpoint_module
 from aquests.errors import AquestsError, ConnectError, PeerClosed, RequestError
 from aquests.exchange import Response
 from aquests.postgresqlstub import LIBPQ, Postgresql
@@ -356,14 +358,16 @@ class Server:
 class Peer(ScriptedPeer):
     """A client that ends the line in the middle is no fault of the script."""
 
-    def __init__(self, server: Server):
-        def handle(sock: socket.socket, number: int) -> None:
-            try:
-                server(sock, number)
-            except ConnectionError:
-                pass
+    def __init__(self, *servers: Server):
+        super().__init__(*map(self._handler, servers))
 
-        super().__init__(handle)
+    @staticmethod
+    def _handler(server: Server) -> Callable[[socket.socket, int], None]:
+        def handle(sock: socket.socket, number: int) -> None:
+            with contextlib.suppress(ConnectionError):
+                server(sock, number)
+
+        return handle
 
     def stub(self, **options: Any) -> Postgresql:
         return aquests.postgresql(f"127.0.0.1:{self.port}", "shop", ("u", SECRET), **{"timeout": 5, **options})
@@ -411,6 +415,56 @@ def test_a_line_that_ends_by_itself_behind_an_answer():
         responses = answers(*(dbo.execute("SELECT 7 AS a") for _ in range(4)))
         assert all(response.status_code in (200, 700) for response in responses)
         assert responses[0].data == [{"a": 7}]
+
+
+def test_a_server_that_refuses_everybody_who_knocks_at_once_is_asked_again():
+    """Each of the first four is refused; those that wait are answered all the same, over one line."""
+    full = refusal(b"FATAL", b"53300", b"sorry, too many clients already")
+    aquests.configure(workers=4, callback=lambda response: None)
+    with Peer(*[Server(full, close=True)] * 4, Server()) as peer:
+        dbo = peer.stub()
+        responses = answers(*(dbo.execute("SELECT 7 AS a") for _ in range(20)))
+        assert all(response.data == [{"a": 7}] for response in responses)
+        assert peer.connections == 5 and aquests.result.max_connections == 1
+
+
+def test_a_server_that_always_refuses_is_waited_for_once_by_all(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(endpoint_module, "SHUT_PAUSE", 0.01)
+    full = refusal(b"FATAL", b"53300", b"sorry, too many clients already")
+    with Peer(Server(full, close=True)) as peer:
+        dbo = peer.stub(timeout=0.2)
+        responses = answers(*(dbo.execute("SELECT 1") for _ in range(50)))
+        assert [response.status_code for response in responses] == [714] * 50
+        assert all("too many clients" in str(response.error) for response in responses)
+        assert 52 <= peer.connections <= 90 and 0.2 <= aquests.result.duration < 5.0
+
+
+def test_a_server_that_is_starting_is_waited_for():
+    starting = Server(refusal(b"FATAL", b"57P03", b"the database system is starting up"), close=True)
+    with Peer(starting, starting, starting, Server()) as peer:
+        (response,) = answers(peer.stub().execute("SELECT 7 AS a"))
+        assert response.data == [{"a": 7}] and peer.connections == 4
+
+
+def test_a_crowded_server_is_asked_for_more_lines_after_a_while(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(endpoint_module, "CROWDED_PAUSE", 0.02)
+    full = Server(refusal(b"FATAL", b"53300", b"sorry, too many clients already"), close=True)
+    aquests.configure(workers=2, callback=lambda response: None)
+    with Peer(Server(), full, Server()) as peer:
+        dbo = peer.stub()
+        left = 400
+
+        def on_answer(response: Response) -> None:
+            nonlocal left
+            left -= 1
+            if left > 0 and peer.connections < 3:
+                dbo.execute("SELECT 7 AS a", callback=on_answer)
+                peer.stopped.wait(0.001)
+
+        for _ in range(4):
+            dbo.execute("SELECT 7 AS a", callback=on_answer)
+        report = aquests.fetchall()
+        assert report.ok and report.max_connections == 2 and peer.connections == 3
 
 
 @pytest.mark.parametrize("seed", range(30))

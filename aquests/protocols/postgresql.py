@@ -50,8 +50,10 @@ PAGE: Final = 500
 PAGE_BYTES: Final = 1 << 18
 _NOTHING: Final[tuple[Exchange, ...]] = ()
 _IDLE: Final = extensions.TRANSACTION_STATUS_IDLE
-_CROWDED: Final = re.compile(r"too many (clients|connections)|remaining connection slots|no more connections")
-"""SQLSTATE 53300 in the words of PostgreSQL; the last is PgBouncer's."""
+_CROWDED: Final = re.compile(
+    r"too many (clients|connections)|remaining connection slots|no more connections|the database system is "
+)
+"""SQLSTATE 53300, PgBouncer's words for it, and 57P03: starting up, in recovery, shutting down."""
 _UNTOUCHED: Final = "idle-session timeout"
 """57P05 strikes between two statements, never within one: the next one was not looked at."""
 

@@ -530,7 +530,7 @@ def test_a_server_that_gives_few_lines_is_asked_by_those(server: PostgresServer)
 
 def test_a_server_that_gives_no_line_at_all(server: PostgresServer):
     server.query("CREATE ROLE barred LOGIN PASSWORD 'barred' CONNECTION LIMIT 0")
-    dbo = aquests.postgresql(server.server, DATABASE, ("barred", "barred"))
+    dbo = aquests.postgresql(server.server, DATABASE, ("barred", "barred"), timeout=0.3)
     responses = answers(*(dbo.execute("SELECT 1") for _ in range(5)))
     assert {response.status_code for response in responses} == {714}
     assert all("too many connections" in str(response.error) for response in responses)
