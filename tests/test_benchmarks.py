@@ -14,7 +14,7 @@ from benchmarks import rounds
 from benchmarks.__main__ import CASES
 from benchmarks.case import Case, Column, Entry, Job, Outcome, Site
 from benchmarks.child import Tally
-from benchmarks.peers import h2load, hey, redis_benchmark, wrk
+from benchmarks.peers import h2load, hey, pgbench, redis_benchmark, wrk
 from benchmarks.rounds import Fault, Plan, Result, Row, whole
 from benchmarks.table import data, render
 from tests.helpers import ROOT
@@ -218,6 +218,34 @@ def test_redis_benchmark_is_read(rate: str, seconds: float, wrong: str) -> None:
     outcome = redis_benchmark.outcome(text, 0.001, 200, 0.5)
     assert (outcome["count"], outcome["seconds"], outcome["wrong"]) == (200, seconds, wrong)
     assert bool(outcome["bad"]) is bool(wrong)
+
+
+PGBENCH = """\
+number of transactions actually processed: 200/200
+number of failed transactions: {failed} (0.000%)
+latency average = 0.5 ms
+initial connection time = 3.1 ms
+tps = 4000.000000 (without initial connection time)
+"""
+
+
+@pytest.mark.parametrize(("failed", "wrong"), [(0, ""), (3, "3 failed")])
+def test_pgbench_is_read(failed: int, wrong: str) -> None:
+    outcome = pgbench.outcome(PGBENCH.format(failed=failed), 0.001)
+    assert (outcome["count"], outcome["seconds"], outcome["bad"], outcome["wrong"]) == (200, 0.05, failed, wrong)
+
+
+def test_pgbench_that_says_something_else() -> None:
+    with pytest.raises(ValueError, match="said something else"):
+        pgbench.outcome("pgbench: error", 0.0)
+
+
+def test_a_race_against_postgresql() -> None:
+    if shutil.which("pg_ctl") is None and not list(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")):
+        pytest.skip("PostgreSQL is not installed")
+    done = bench("postgresql", "--smoke")
+    assert done.returncode == 0, done.stderr
+    assert "aquests, fed" in done.stdout and "× asyncpg" in done.stdout and "failed" not in done.stdout
 
 
 def test_a_race_against_redis() -> None:
