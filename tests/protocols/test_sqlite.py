@@ -345,7 +345,9 @@ def test_a_database_in_memory_that_cannot_be():
 
 @pytest.mark.parametrize(("writes", "most"), [(True, 1), (False, READERS)])
 def test_one_line_may_write_and_some_may_read(writes: bool, most: int):
-    place = SimpleNamespace(options={"database": Database("x", Spy(), in_memory=False), "writes": writes}, most=1 << 30, limit=1 << 30)
+    place = SimpleNamespace(
+        options={"database": Database("x", Spy(), in_memory=False), "writes": writes}, most=1 << 30, limit=1 << 30
+    )
     made: Callable[[Any], Sqlite] = lines(place, "", (), None)
     assert place.most == place.limit == most and made(None).room == 0
 
