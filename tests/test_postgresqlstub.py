@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import random
 import socket
 import struct
@@ -399,6 +400,29 @@ def test_an_opening_that_is_refused(error: bytes, kind: type, words: str):
         (response,) = answers(peer.stub(timeout=0.5).execute("SELECT 1"))
     assert isinstance(response.error, kind) and words in str(response.error) and response.status_code in (702, 714)
     assert SECRET not in str(response.error)
+
+
+def test_no_line_through_a_proxy():
+    aquests.configure(proxy="http://127.0.0.1:1", callback=lambda response: None)
+    with Peer(Server()) as peer:
+        refused, direct = answers(peer.stub().execute("SELECT 1"), peer.stub(proxy=False).execute("SELECT 1"))
+    assert refused.status_code == 714 and "cannot go through a proxy" in str(refused.error) and direct.ok
+
+
+def test_answers_and_failures_are_gone_when_nobody_keeps_them():
+    gc.collect()
+    gc.disable()
+    try:
+        with Peer(Server(answer=ROW[:20], close=True)) as peer:
+            dbo = peer.stub()
+            for statement in ("SELECT 1", ["SELECT 1"]):
+                dbo.execute(statement)
+                dbo.execute("SELECT %s", (object(),))
+            aquests.fetchall()
+        left = [kind for kind in map(type, gc.get_objects()) if kind.__name__ in ("Exchange", "PolledChannel")]
+        assert left == [] and aquests.result.errors == {"700 Connection Closed": 2, "701 Exception": 2}
+    finally:
+        gc.enable()
 
 
 def test_an_answer_that_breaks_off():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -168,6 +169,24 @@ def test_a_file_that_cannot_be_opened(tmp_path: Path):
     (response,) = answers(dbo.execute("SELECT 1"))
     assert response.status_code == 714 and isinstance(response.error, ConnectError)
     assert "unable to open database file" in str(response.error)
+
+
+def test_answers_and_failures_are_gone_when_nobody_keeps_them(tmp_path: Path):
+    before = set(threading.enumerate())
+    gc.collect()
+    gc.disable()
+    try:
+        dbo = aquests.sqlite3(":memory:")
+        for sql in ("SELECT 1", "SELEC", "BEGIN", ["SELECT 1", "SELEC"]):
+            dbo.execute(sql)
+        dbo.execute("SELECT ?", (2**70,))
+        aquests.sqlite3(tmp_path / "nowhere" / "db").execute("SELECT 1")
+        aquests.fetchall()
+        until(lambda: set(threading.enumerate()) <= before)
+        left = [kind for kind in map(type, gc.get_objects()) if kind.__name__ in ("Exchange", "ThreadedChannel")]
+        assert left == [] and aquests.result.tasks == 6
+    finally:
+        gc.enable()
 
 
 def test_threads_end_with_their_lines(path: Path):

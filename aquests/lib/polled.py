@@ -112,6 +112,7 @@ class PolledChannel:
             pending = driver.poll()
         except AquestsError as error:
             fault = error  # the name is gone when the clause ends
+            fault.__traceback__ = None
             self.loop.soon(lambda: self.close(fault))
             return
         self._watch(pending)
@@ -127,6 +128,7 @@ class PolledChannel:
         try:
             pending = self._poll()
         except AquestsError as error:
+            error.__traceback__ = None  # its frames hold the driver, and that the error: a ring
             self.close(error)
             return
         self._watch(pending)
@@ -173,6 +175,7 @@ class PolledChannel:
         try:
             pending = self._poll()
         except AquestsError as error:
+            error.__traceback__ = None  # its frames hold the driver, and that the error: a ring
             self.close(error)
             return
         if (pending or 1) != self._pending:

@@ -134,6 +134,7 @@ class ThreadedChannel:
         try:
             worker.connect(address, self.patience)
         except AquestsError as error:
+            error.__traceback__ = None
             soon(partial(self.close, error))
         else:
             soon(self._up)

@@ -132,6 +132,7 @@ class Postgresql:
         try:
             connection = psycopg2.connect(async_=1, hostaddr=where, **self._parameters)
         except psycopg2.Error as error:
+            error.__traceback__ = None
             raise _refusal(error)  # noqa: B904 (it has its cause)
         connection.notices = self._notices
         self._connection = connection
@@ -146,7 +147,7 @@ class Postgresql:
         try:
             pending = self._poll()
         except psycopg2.Error as error:
-            error.__traceback__ = None
+            error.__traceback__ = None  # its frames hold the driver, and that the error: a ring
             if self._cursor is None:
                 raise _refusal(error)  # noqa: B904
             if self._connection.closed or self._x is None:
@@ -371,6 +372,7 @@ def _refusal(error: psycopg2.Error) -> AquestsError:
 
 def _unrendered(error: Exception) -> RequestError:
     """The parameters do not fit the statement, or a value has no form in SQL."""
+    error.__traceback__ = None  # its frames hold the exchange, and that the error
     words = f"there is no parameter {error}" if isinstance(error, KeyError) else str(error)
     return RequestError(f"the statement cannot be rendered: {words}")
 

@@ -140,6 +140,7 @@ class Sqlite:
         try:
             self._connection = self._database.connect(patience)
         except sqlite3.Error as error:
+            error.__traceback__ = None  # its frames hold the line, and that the error: a ring
             raise ConnectError(str(error), phase="connect") from error
 
     def perform(self, payload: Any, patience: float) -> Rows | Exception:
