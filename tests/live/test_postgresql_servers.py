@@ -20,9 +20,13 @@ import pytest
 from psycopg2 import sql
 
 import aquests
+from aquests.engine import Engine
 from aquests.errors import ConnectError, PeerClosed, RequestError, TimedOut, TlsError
 from aquests.exchange import Response
+from aquests.lib.loop import Loop
+from aquests.lib.poller import Poller, SelectPoller
 from aquests.script import script
+from aquests.settings import Settings
 from tests.certs import Certs
 from tests.helpers import until
 from tests.peers import ScriptedPeer
@@ -484,6 +488,59 @@ def test_a_stop_in_mid_run_answers_what_is_in_flight(server: PostgresServer):
         assert endpoint is not None
         engine.queue.take(endpoint)
         engine.pending -= 1
+
+
+# Loops
+
+
+def engine_with(poller: Poller | None = None) -> Engine:
+    """The default engine, with another poller."""
+    engine = script._engine = Engine(Settings(workers=4, callback=lambda response: None), Loop(poller))
+    return engine
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_with_select(server: PostgresServer, secure: PostgresServer, tls: bool):
+    engine_with(SelectPoller())
+    dbo = stub(secure if tls else server, sslmode="allow")
+    killed = dbo.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    big = dbo.execute("SELECT length(%s) AS n", ("x" * 500_000,))
+    requests = [dbo.execute("SELECT %s AS n", (n,)) for n in range(200)]
+    assert [response.data[0].n for response in answers(*requests)] == list(range(200))
+    assert killed.response is not None and killed.response.status_code == 700
+    assert big.response is not None and big.response.data[0].n == 500_000
+
+
+def test_inside_asyncio(server: PostgresServer, tmp_path: Path):
+    """PostgreSQL's sockets and SQLite's threads, stepped by somebody else's loop."""
+    engine = engine_with()
+    dbo, lite = stub(server), aquests.sqlite3(tmp_path / "db")
+    requests = [each.execute("SELECT 1 AS a") for _ in range(100) for each in (dbo, lite)]
+    slow = dbo.execute(ENDLESS, timeout=0.2)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+
+        def tick() -> None:
+            engine.step(0.0)
+            if engine.idle:
+                if not done.done():
+                    done.set_result(None)
+            elif (deadline := engine.next_deadline()) is not None:
+                loop.call_at(deadline, tick)
+
+        loop.add_reader(engine.fileno(), tick)
+        try:
+            await asyncio.wait_for(done, 10.0)
+        finally:
+            loop.remove_reader(engine.fileno())
+
+    asyncio.run(main())
+    engine.hang_up()
+    assert all(request.response is not None and request.response.data == [{"a": 1}] for request in requests)
+    assert slow.response is not None and slow.response.status_code == 702
+    until(lambda: working(server, "pg_sleep") == 0)
 
 
 # Refusals
