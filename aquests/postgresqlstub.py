@@ -69,7 +69,7 @@ def postgresql(
     cert: Any = None,
     **options: Any,
 ) -> Postgresql:
-    """A stub for a PostgreSQL server (or PgBouncer, in any mode). Makes no connection by itself.
+    """A stub for a PostgreSQL server, or for PgBouncer in transaction or session mode. Makes no connection by itself.
 
     - ``server``: ``"host:port"``, ``"host"``, the directory of a unix socket (``"/run/postgresql"``), or a DSN:
       ``postgresql://user:password@host:port/dbname?sslmode=…`` or ``"host=… dbname=…"``. ``dbname`` and
@@ -81,6 +81,7 @@ def postgresql(
 
     Lines are shared between all requests with equal parameters: a session's state (SET, temporary tables) is not
     kept for anybody. A request that is timed out closes its line, and a cancel request stops the statement.
+    libpq collects an answer whole: nothing bounds its size.
 
     Raises RequestError for a server or option that cannot be, TypeError for a misspelt keyword.
     """

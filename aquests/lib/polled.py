@@ -167,8 +167,11 @@ class PolledChannel:
             self._fd = -1
 
     def _again(self) -> None:
-        if self.phase == "open":
-            self._on_open(0)
+        if self.phase == "open" and self.wire is not None:
+            if self.wire.error is None:
+                self._on_open(0)
+            else:
+                self._after()
 
     def _on_open(self, mask: int) -> None:
         """The hot path."""

@@ -324,9 +324,10 @@ def test_a_line_that_breaks_in_submit_reports_soon_and_gives_its_number_back_at_
     stage.channel.submit(x)
     stage.channel.flush()
     assert stage.owner.kinds == ["room"] and FD not in stage.poller.masks
-    stage.driver.steps.append(PeerClosed("gone"))
+    polls = stage.driver.calls.count("poll")
     soon(stage)
     assert stage.owner.finished == [x] and str(stage.owner.error) == "gone" and str(x.error) == "gone"
+    assert stage.driver.calls.count("poll") == polls, "a broken driver is not asked again: it would say something else"
 
 
 def test_a_line_that_breaks_while_idle_is_closed(stage: Stage):
