@@ -215,6 +215,14 @@ def test_the_queue_in_random_order_and_a_line_a_request(path: Path):
     assert aquests.result.connections == 30
 
 
+def test_a_timeout_of_centuries(path: Path):
+    read, write = answers(
+        aquests.sqlite3(path, timeout=1e12).execute("SELECT 1 AS a"),
+        aquests.sqlite3(path, timeout=1e12).execute("DELETE FROM goods"),
+    )
+    assert read.data == [{"a": 1}] and write.data.rowcount == 10
+
+
 def test_proxies_are_none_of_its_business(path: Path):
     aquests.configure(proxy="http://127.0.0.1:1", callback=lambda response: None)
     (response,) = answers(aquests.sqlite3(path).execute("SELECT 1"))

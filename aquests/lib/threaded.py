@@ -49,7 +49,7 @@ class Gate:
                 def may_enter() -> bool:
                     return self._waiting[0] is ticket and not self._alone and not (alone and self._inside)
 
-                free = self._changed.wait_for(may_enter, timeout)
+                free = self._changed.wait_for(may_enter, min(timeout, threading.TIMEOUT_MAX))
                 self._waiting.remove(ticket)
                 self._changed.notify_all()
                 if not free:

@@ -33,6 +33,8 @@ READERS: Final = 16
 """Lines that read one file at once. More threads would only wait for one another."""
 SHARE: Final = 0.9
 """Of a request's time for waiting at a lock: SQLite gives up before we do, or it might do later what we call failed."""
+LONGEST: Final = 2**31 - 1
+"""Milliseconds that SQLite can be told to wait."""
 _NOTHING: Final[tuple[Exchange, ...]] = ()
 _READS: Final = re.compile(r"\s*(select|values|explain|with)\b", re.IGNORECASE)
 _WRITES: Final = re.compile(r"\b(insert|update|delete|replace)\b", re.IGNORECASE)
@@ -62,7 +64,8 @@ class Database:
     def connect(self, patience: float) -> sqlite3.Connection:
         """Autocommit; used in threads that take turns. Raises sqlite3.Error."""
         is_uri = self.path.startswith("file:")
-        return sqlite3.connect(self.path, patience, isolation_level=None, check_same_thread=False, uri=is_uri)
+        wait = min(patience, LONGEST / 1000)
+        return sqlite3.connect(self.path, wait, isolation_level=None, check_same_thread=False, uri=is_uri)
 
     def __del__(self) -> None:
         if getattr(self, "memory", None) is not None:
@@ -173,7 +176,7 @@ class Sqlite:
         return outcome
 
     def _prepare(self, connection: sqlite3.Connection, patience: float) -> None:
-        connection.execute(f"PRAGMA busy_timeout = {min(int(patience * SHARE * 1000), 2**31 - 1)}")
+        connection.execute(f"PRAGMA busy_timeout = {min(int(patience * SHARE * 1000), LONGEST)}")
         mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
         self._gated = mode != "wal"
         self._patience = patience
