@@ -41,6 +41,7 @@ class Site:
 
     ``beside``: another URL of the same server, at another port. ``counters()``: connections accepted
     and requests answered so far, by the server's own count; None if it does not count.
+    ``server``: what it is, where that depends on the machine.
     """
 
     url: str
@@ -48,6 +49,7 @@ class Site:
     ca: str = ""
     beside: str = ""
     counters: Callable[[], tuple[int, int]] | None = None
+    server: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,38 +1,29 @@
-"""A unary call with a protobuf message, again and again: us and grpcio, against grpcio's own server."""
+"""A unary call with a protobuf message, again and again: us and grpcio, against grpc-go."""
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .case import Case, Column, Entry, Site, Wanted
-from .machine import ROOT, Absent, package_version, pinned
+from .goserver import HOST, built, serving
+from .machine import Absent, package_version
 
 
 @contextmanager
 def echo(wanted: Wanted) -> Iterator[Site]:
-    """grpcio's asynchronous server in a process of its own; it ends with its standard input."""
+    """grpc-go; where it cannot be built, grpcio's asynchronous server."""
+    program = built("grpcecho")
+    if program is not None:
+        with serving([program], wanted.core) as port:
+            yield Site(f"http://{HOST}:{port}", wanted.size, server="grpc-go")
+        return
     for package in ("grpcio", "protobuf"):
         if package_version(package) is None:
             raise Absent(f"{package} is not installed")
-    command = [sys.executable, "-m", "benchmarks.peers.with_grpcio"]
-    with pinned(wanted.core):
-        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin is not None and process.stdout is not None
-    try:
-        port = json.loads(process.stdout.readline())
-        yield Site(url=f"http://127.0.0.1:{port}", size=wanted.size)
-    finally:
-        process.stdin.close()
-        process.stdout.close()
-        try:
-            process.wait(10.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    with serving([sys.executable, "-m", "benchmarks.peers.with_grpcio"], wanted.core) as port:
+        yield Site(f"http://{HOST}:{port}", wanted.size, server="grpcio in Python, as there is no Go: it is the brake")
 
 
 CASE = Case(
@@ -54,6 +45,5 @@ CASE = Case(
     size=1024,
     server=echo,
     note="""\
-The server is grpcio's asynchronous one, in Python: it is the brake where a client is not busy all the time.
 CPU is the client's alone, with the threads of grpcio's core. Each answer is checked.""",
 )

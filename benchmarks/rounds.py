@@ -86,7 +86,10 @@ class Row:
 
 @dataclass
 class Result:
-    """A case that was run. ``absent``: why it could not be run at all. ``gauge``: the machine's speed, see gauge.py."""
+    """A case that was run. ``absent``: why it could not be run at all. ``gauge``: the machine's speed, see gauge.py.
+
+    ``server``: what it was, if the site says so.
+    """
 
     case: Case
     lines: int
@@ -95,6 +98,7 @@ class Result:
     rows: list[Row]
     absent: str = ""
     gauge: list[float] = field(default_factory=list)
+    server: str = ""
 
     @property
     def failed(self) -> bool:
@@ -117,6 +121,7 @@ def run_case(case: Case, plan: Plan, only: frozenset[str] = frozenset()) -> Resu
             except Absent as reason:
                 result.absent = str(reason)
                 return result
+        result.server = site.server
         Room(result, plan, site).run()
     return result
 

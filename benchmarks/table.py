@@ -74,6 +74,7 @@ def _notes(result: Result) -> list[str]:
         notes.append(f"{result.lines:,} lines instead of {case.lines:,}")
     if case.count > 1 and result.scale != 1.0:
         notes.append(f"{case.counted(result.scale):,} instead of {case.count:,}")
+    notes += [f"server: {result.server}"] if result.server else []
     notes += case.filled(case.note, result.lines, result.scale).splitlines()
     if result.gauge:
         low, high = min(result.gauge), max(result.gauge)
@@ -89,6 +90,7 @@ def data(result: Result) -> dict[str, Any]:
         "case": result.case.name,
         "lines": result.lines,
         "absent": result.absent,
+        "server": result.server,
         "gauge": result.gauge,
         "rows": [
             {
