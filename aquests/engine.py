@@ -287,7 +287,8 @@ class Engine:
             self._slot_freed(dial.endpoint)
             waits = exhausted_descriptors(error) and self._wait_for_descriptors(x, error)
             if not waits and not (error.crowded and self._make_do(x)):
-                self._fail(x, error)
+                x.error, x.untouched, x.finished_at = error, True, monotonic()
+                self._go_on(x, self._judged(x))
             return
         self._paused_since = dial.endpoint.shut_since = 0.0
         self._channels[channel] = None
@@ -511,8 +512,9 @@ class Engine:
                 if not x.untouched:
                     self._again.append(again)
                     return
-        else:
-            again = self._judged(x)
+        self._go_on(x, again or self._judged(x))
+
+    def _go_on(self, x: Exchange, again: Exchange | None) -> None:
         if again is None:
             self._settle(x)
         elif again.delay:
@@ -522,7 +524,9 @@ class Engine:
             self.queue.put_back(again, again.endpoint)
 
     def _judged(self, x: Exchange) -> Exchange | None:
-        """What the rules of its protocol make of an answer: the next attempt; None: it goes to the user."""
+        """What the rules of its protocol make of it: the next attempt; None: it goes to the user."""
+        if isinstance(x.error, AquestsError) and (self._stopping or not x.endpoint.spec.hosts):
+            return None
         try:
             if x.endpoint.spec.web:
                 return self.rules.review(x)

@@ -6,7 +6,8 @@ A scheme's module offers
   ``make_wire(alpn)``, or what makes the driver or worker of a scheme with another ``transport``;
 - ``review(x, elsewhere)``, if its answers may be ``special``: the next attempt, or None when ``x`` goes to the user.
   ``elsewhere(host, port)`` is the same kind of place at another address (a cluster's other node), and
-  ``elsewhere.move(belongs, most)`` moves what waits; see ``aquests/elsewhere.py``.
+  ``elsewhere.move(belongs, most)`` moves what waits; see ``aquests/elsewhere.py``. With ``Scheme.hosts`` it is asked
+  about failures, too: ``x.error`` is an AquestsError then, and ``x.untouched`` says that no byte of it was sent.
 """
 
 from __future__ import annotations
@@ -21,9 +22,22 @@ class Scheme:
     ``lane`` and ``version`` are shown when a line fails before anything was spoken; ``web``: HTTP's rules hold
     (redirects, cookies …); ``yields_data``: answers are objects (``response.data``), not bodies; ``transport``: what
     moves its bytes: ``"stream"`` (a Channel), ``"polled"`` (a driver with a socket of its own) or ``"threaded"``;
-    ``own_lines``: a line belongs to the URL and the headers that it was opened with."""
+    ``own_lines``: a line belongs to the URL and the headers that it was opened with; ``hosts``: several may stand for
+    one service, so a failure may be mended by asking another."""
 
-    __slots__ = ("alpn", "lane", "module", "own_lines", "port", "tls", "transport", "version", "web", "yields_data")
+    __slots__ = (
+        "alpn",
+        "hosts",
+        "lane",
+        "module",
+        "own_lines",
+        "port",
+        "tls",
+        "transport",
+        "version",
+        "web",
+        "yields_data",
+    )
 
     def __init__(
         self,
@@ -38,6 +52,7 @@ class Scheme:
         yields_data: bool = False,
         transport: str = "stream",
         own_lines: bool = False,
+        hosts: bool = False,
     ):
         self.module = module
         self.port = port
@@ -49,6 +64,7 @@ class Scheme:
         self.yields_data = yields_data
         self.transport = transport
         self.own_lines = own_lines
+        self.hosts = hosts
 
     def load(self) -> ModuleType:
         return import_module("." + self.module, __name__)
@@ -71,8 +87,8 @@ SCHEMES: Final[dict[str, Scheme]] = {
         own_lines=True,
     ),
     "https+unix": Scheme("web", 443, tls=True, alpn=("h2", "http/1.1"), lane="HTTP/1.1", version="1.1", web=True),
-    "mongodb": Scheme("mongodb", 27017, lane="MONGODB", yields_data=True),
-    "mongodb+tls": Scheme("mongodb", 27017, tls=True, lane="MONGODB", yields_data=True),
+    "mongodb": Scheme("mongodb", 27017, lane="MONGODB", yields_data=True, hosts=True),
+    "mongodb+tls": Scheme("mongodb", 27017, tls=True, lane="MONGODB", yields_data=True, hosts=True),
     "postgresql": Scheme("postgresql", 5432, lane="POSTGRESQL", yields_data=True, transport="polled"),
     "sqlite": Scheme("sqlite", 0, lane="SQLITE", yields_data=True, transport="threaded"),
     "redis": Scheme("redis", 6379, lane="REDIS", version="3", yields_data=True),
