@@ -15,7 +15,7 @@ import redis.exceptions as judge
 
 import aquests
 from aquests.errors import ConnectError, PeerClosed, RequestError, TimedOut
-from aquests.exchange import Response
+from aquests.exchange import Request, Response
 from aquests.redisstub import AS_SET, AsSets, Blocking
 from aquests.script import script
 from aquests.settings import Settings
@@ -193,6 +193,48 @@ def test_request() -> None:
     assert request.options == {"timeout": 3, "deadline": 5}
     assert SECRET not in repr(request) + repr(request.endpoint) + repr(stub)
     assert stub.get("k").meta == {"a": 1, "b": 2, "req_id": 1, "req_method": "redis"}
+
+
+@pytest.mark.parametrize("meta", [None, {"a": 1}])
+def test_the_short_way_and_the_long_one_make_equal_requests(meta: Any) -> None:
+    stub = aquests.redis("h:1", callback=print, meta=meta, timeout=3)
+    short, long = stub.get("k"), stub.execute("GET", "k")
+    assert all(hasattr(short, name) for name in Request.__slots__)
+    differ = {name for name in Request.__slots__ if getattr(short, name) != getattr(long, name)}
+    assert differ <= {"req_id", "queued_at"}
+    assert long.req_id - short.req_id == 1
+    assert 0 <= long.queued_at - short.queued_at < 60
+    assert short.response is None
+    assert type(short) is type(long) is Request
+
+
+@pytest.mark.parametrize(
+    ("args", "sent"),
+    [
+        (("k",), [b"k"]),
+        (("",), [b""]),
+        (("a b\r\n",), [b"a b\r\n"]),
+        (("käse",), ["käse".encode()]),
+        (("\udcff",), [b"\xff"]),  # what decode=True made of a byte that is no UTF-8
+        ((b"\xff",), [b"\xff"]),
+        ((1,), [b"1"]),
+        ((1.5,), [b"1.5"]),
+        ((), []),
+        (("k", "l", b"m", 4), [b"k", b"l", b"m", b"4"]),
+    ],
+)
+def test_arguments_of_plain_commands(args: Any, sent: list[bytes]) -> None:
+    stub = aquests.redis("h")
+    for request in (stub.unlink(*args), stub.execute("unlink", *args)):
+        assert take(request) == [[b"UNLINK", *sent]]
+
+
+def test_in_a_cluster_a_plain_command_goes_to_the_node_of_its_key() -> None:
+    stub = aquests.redis("h:1")
+    get = stub.get
+    assert get("k").endpoint.label == "h:1"
+    get("k").endpoint.options["cluster"].fill([[0, 16383, [b"other", 2]]], "h")
+    assert get("k").endpoint.label == "other:2"
 
 
 def test_equal_stubs_share_their_lines() -> None:

@@ -78,11 +78,12 @@ class Redis:
         "_answered",
         "_asked",
         "_failed",
+        "_feed",
         "_gets",
         "_greeting",
+        "_has_data",
         "_odd",
         "_pending",
-        "_reader",
         "_server",
         "_swallowed",
         "begun",
@@ -101,8 +102,8 @@ class Redis:
         self.hungry = False
         self.begun: list[Exchange] = []
         self._server = server
-        self._reader = server.reader()
-        self._gets = self._reader.gets
+        reader = server.reader()
+        self._feed, self._gets, self._has_data = reader.feed, reader.gets, reader.has_data
         self._asked: deque[Any] = deque()
         """Whose answer comes next: an exchange, or a _Place."""
         self._odd = 0
@@ -174,15 +175,24 @@ class Redis:
     # In
 
     def receive(self, data: bytes) -> Sequence[Exchange]:
-        """The hot path is the first branch: an answer that is no error, to an exchange that wants just one."""
-        finished: list[Exchange] = []
+        """The hot path: a string alone, and in the loop the first branch, what is no error and all that x wants."""
         asked = self._asked
-        gets = self._gets
+        finished: list[Exchange] = []
         took = False
         try:
-            self._reader.feed(data)
-            while True:
-                reply = gets()
+            self._feed(data)
+            gets = self._gets
+            reply = gets()
+            if reply.__class__ is bytes and len(asked) == 1 and not self._has_data():
+                x = asked[0]
+                if x.__class__ is Exchange and len(reply) <= x.max_content:
+                    asked.clear()
+                    x.head = self._answered
+                    x.data = reply
+                    self.room += 1
+                    self._pending = 0
+                    return [x]
+            while reply is not MISSING:
                 kind = reply.__class__
                 if kind in _PLAIN and asked and asked[0].__class__ is Exchange:
                     x = asked.popleft()
@@ -192,12 +202,11 @@ class Redis:
                     x.head = self._answered
                     x.data = reply
                     finished.append(x)
-                elif reply is MISSING:
-                    break
                 else:
                     took = True
                     if kind is not _PUSHED and not self._take(reply, finished):
                         return finished
+                reply = gets()
         except (hiredis.HiredisError, MemoryError, TypeError) as error:
             # TypeError: a map with a key that Python cannot hash.
             self._broken(data, error)
@@ -252,7 +261,7 @@ class Redis:
             self._asked.popleft()
             self._odd -= odd
             self._too_large(x, finished)
-        elif x is not None and (not took or (odd and head.replies) or self._reader.has_data()):
+        elif x is not None and (not took or (odd and head.replies) or self._has_data()):
             if not x.progress:
                 self.begun.append(x)
             x.progress += nbytes

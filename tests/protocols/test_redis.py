@@ -138,6 +138,21 @@ def test_answer(said_: bytes, data: Any):
         )
 
 
+@pytest.mark.parametrize("more", [b"$1\r\ny\r\n", b"$1\r\ny", b":1\r\n", b"x"])
+def test_what_follows_the_last_answer_is_seen_with_it(more: bytes):
+    made = wire()
+    (x,) = submit(made, "GET k")
+    whole = b"$1\r\nx\r\n"
+    assert made.receive(whole + more) == [x]
+    assert x.data == b"x"
+    if more != b"$1\r\ny":  # not complete: nobody can say yet what it is
+        assert isinstance(made.error, ProtocolError)
+        assert (made.room, made.reusable) == (0, False)
+    else:
+        made.receive(b"\r\n")
+        assert isinstance(made.error, ProtocolError)
+
+
 def test_what_is_pushed_is_nobodys_answer():
     made = wire()
     asked = submit(made, "A", ["B 1"], "C")
