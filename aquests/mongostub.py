@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .errors import RequestError
 from .exchange import Request
+from .script import script
 from .stub import COMMON, Stub
 
 if TYPE_CHECKING:
     from .endpoint import Endpoint
-    from .protocols.mongodb import Topology
-    from .protocols.mongomsg import Command
+    from .protocols.mongohosts import Address, Topology
 
 KNOWN: Final = COMMON | {"tls", "auth_source", "auth_mechanism", "pipeline", "replica_set", "read_preference", "app"}
 MECHANISMS: Final = ("SCRAM-SHA-256", "SCRAM-SHA-1")
@@ -28,7 +28,7 @@ class MongoDB(Stub):
     own error, ``status_code`` 500.
     """
 
-    __slots__ = ("_database", "_distinct", "_scheme", "_topology")
+    __slots__ = ("_database", "_distinct", "_found", "_found_for", "_found_in", "_message", "_scheme", "_topology")
 
     def __init__(self, server: str, dbname: str | None = None, auth: Any = None, **options: Any):
         given = {name: options.pop(name) for name in KNOWN - COMMON if name in options}
@@ -40,8 +40,13 @@ class MongoDB(Stub):
         if where["insecure"]:
             options.setdefault("verify", False)
         super().__init__(options, COMMON)
-        from .protocols.mongodb import Topology
+        from .protocols import mongomsg
+        from .protocols.mongohosts import Topology
 
+        self._message = mongomsg
+        self._found_in: Any = None
+        self._found_for: Address | None = None
+        self._found: tuple[Endpoint, str]
         self._database = dbname or where["database"]
         if not self._database or not isinstance(self._database, str):
             raise RequestError("the database is missing: mongodb(server, 'name'), or mongodb://host/name")
@@ -128,33 +133,41 @@ class MongoDB(Stub):
             document["sort"] = _sort(sort)
         if projection is not None:
             document["projection"] = _projection(projection)
-        return self._do(kind, document, "cursor", collection=collection, drain=drain, start=offset, reads=not keep)
+        return self._do(kind, document, "cursor", collection=collection, drain=drain, start=offset, reads=True)
 
     def get_more(self, collection: str, cursor_id: int, n: int = 101) -> Request:
         """The next ``n`` documents of a kept cursor, from the server it lives on."""
-        from .protocols.mongomsg import get_more
-
-        document = get_more(cursor_id, _name(collection), self._database, _count(n, "n"))
+        document = self._message.get_more(_cursor(cursor_id), _name(collection), self._database, _count(n, "n"))
         kept = self._topology.cursors.get(cursor_id)
-        return self._do("get_more", document, "cursor", collection=collection, address=kept and kept[1])
+        address = kept[1] if kept else None
+        return self._do("get_more", document, "cursor", address, collection=collection, cursor=cursor_id)
 
     def kill_cursors(self, ids: Any, collection: str | None = None) -> Request:
-        """Let go of kept cursors of one collection (known from where they came)."""
+        """Let go of kept cursors of one collection (known from where they came), which live on one server."""
         from bson.int64 import Int64
 
-        cursors = [ids] if isinstance(ids, int) else list(ids)
-        known = [self._topology.cursors.pop(one, None) for one in cursors]
-        kept = next((one for one in known if one is not None), None)
-        collection = collection or (kept and kept[0])
+        cursors = [_cursor(one) for one in ([ids] if isinstance(ids, int) else ids)]
+        if not cursors:
+            raise RequestError("kill_cursors: no cursor is named")
+        known = [self._topology.cursors[one] for one in cursors if one in self._topology.cursors]
+        collection = collection or (known[0][0] if known else None)
         if collection is None:
             raise RequestError("kill_cursors does not know these cursors: name their collection, too")
+        servers = {address for _, address in known}
+        if len(servers) > 1:
+            raise RequestError(f"these cursors live on {len(servers)} servers: one call for each of them")
         document = {"killCursors": _name(collection), "cursors": [Int64(one) for one in cursors]}
-        return self._do("kill_cursors", document, "plain", address=kept and kept[1])
+        request = self._do("kill_cursors", document, "plain", next(iter(servers), None), cursor=cursors[0])
+        for one in cursors:
+            self._topology.cursors.pop(one, None)
+        return request
 
     def aggregate(self, collection: str, pipeline: Sequence[Mapping[str, Any]], **more: Any) -> Request:
         """The documents a pipeline gives, all of them."""
-        document = {"aggregate": _name(collection), "pipeline": list(pipeline), "cursor": {}, **more}
-        return self._do("aggregate", document, "cursor", collection=collection, drain=True)
+        stages = list(pipeline)
+        document = {"aggregate": _name(collection), "pipeline": stages, "cursor": {}, **more}
+        reads = not any("$out" in stage or "$merge" in stage for stage in stages)
+        return self._do("aggregate", document, "cursor", collection=collection, drain=True, reads=reads)
 
     def count(self, collection: str, spec: Any = None) -> Request:
         """How many documents match."""
@@ -171,8 +184,6 @@ class MongoDB(Stub):
         """One document or a sequence of them; those without ``_id`` get one. ``data["ids"]`` are those inserted."""
         from bson.objectid import ObjectId
 
-        from .protocols.mongomsg import encode_document
-
         documents = [docs] if isinstance(docs, Mapping) else list(docs)
         if not documents:
             raise RequestError("nothing to insert: give a document or a sequence of them")
@@ -180,7 +191,7 @@ class MongoDB(Stub):
         for index, document in enumerate(documents):
             if isinstance(document, Mapping) and "_id" not in document:
                 document = {"_id": ObjectId(), **document}
-            encoded.append(encode_document(document, f"document {index}"))
+            encoded.append(self._message.encode_document(document, f"document {index}"))
             ids.append(document["_id"])
         command = {"insert": _name(collection), "ordered": not continue_on_error}
         return self._do("insert", command, "plain", documents=encoded, ids=ids)
@@ -214,22 +225,39 @@ class MongoDB(Stub):
 
     # All
 
-    def _do(self, kind: str, document: dict[str, Any], shape: str, address: Any = None, **more: Any) -> Request:
-        from .protocols.mongomsg import MAX_BSON, OVERHEAD, Command, encode_document
+    def _do(
+        self,
+        kind: str,
+        document: dict[str, Any],
+        shape: str,
+        address: Address | None = None,
+        *,
+        reads: bool = False,
+        **more: Any,
+    ) -> Request:
+        document.setdefault("$db", self._database)
+        if reads and self._distinct["secondary"]:
+            document["$readPreference"] = {"mode": "secondaryPreferred"}
+        message = self._message
+        data = message.encode_document(document, "the command", message.MAX_BSON + message.OVERHEAD)
+        command = message.Command(data, shape, reads=reads, **more)
+        place, url = self._place_at(address or self._topology.primary)
+        return self._ask(kind.upper(), url, command, place, kind)
 
-        encode_document(document, "the command", MAX_BSON + OVERHEAD)  # what is wrong is said here
-        command: Command = Command(document, shape, **more)
-        host, port = address or self._topology.primary
-        label = f"[{host}]" if ":" in host else host
-        url = f"mongodb://{label}:{port}/{self._database}"
-        return self._ask(kind.upper(), url, command, self._at(host, port), kind)
+    def _place_at(self, address: Address) -> tuple[Endpoint, str]:
+        """The place of a server, and the URL that is shown; those of the last one are at hand."""
+        if self._found_for != address or self._found_in is not script.engine.endpoints:
+            from .protocols.mongohosts import shown_url
 
-    def _at(self, host: str, port: int) -> Endpoint:
-        return self._place(self._scheme, host, port, **self._distinct)
+            self._found_in, self._found_for = script.engine.endpoints, address
+            place = self._place(self._scheme, *address, **self._distinct)
+            self._found = place, shown_url(address, self._database)
+        return self._found
 
     def __repr__(self) -> str:
-        host, port = self._topology.primary
-        return f"<MongoDB stub of {self._database} at {host}:{port}>"
+        from .protocols.mongohosts import label
+
+        return f"<MongoDB stub of {self._database} at {label(self._topology.primary)}>"
 
 
 def mongodb(server: str, dbname: str | None = None, auth: Any = None, **options: Any) -> MongoDB:
@@ -314,6 +342,12 @@ def _mapping(spec: Any, what: str) -> Mapping[str, Any]:
 def _count(number: Any, name: str) -> int:
     if not isinstance(number, int) or isinstance(number, bool) or number < 0:
         raise RequestError(f"{name} must be a whole number of at least 0, not {number!r}")
+    return number
+
+
+def _cursor(number: Any) -> int:
+    if not isinstance(number, int) or isinstance(number, bool) or not -(2**63) <= number < 2**63:
+        raise RequestError(f"a cursor is a whole number of 64 bits, not {number!r:.40}")
     return number
 
 

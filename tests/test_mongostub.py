@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import bson
 import pytest
 
 import aquests
@@ -74,7 +75,46 @@ def test_credentials_never_show() -> None:
     ],
 )
 def test_commands(call: Any, document: dict[str, Any]) -> None:
-    assert queued(call(aquests.mongodb("host", "db"))).document == document
+    sent = bson.decode(queued(call(aquests.mongodb("host", "db"))).data)
+    assert sent.pop("$db") == "db" and sent == document
+
+
+@pytest.mark.parametrize(
+    ("call", "reads"),
+    [
+        (lambda db: db.find("c"), True),
+        (lambda db: db.findkc("c"), True),
+        (lambda db: db.count("c"), True),
+        (lambda db: db.aggregate("c", [{"$match": {}}]), True),
+        (lambda db: db.aggregate("c", [{"$match": {}}, {"$out": "d"}]), False),
+        (lambda db: db.aggregate("c", [{"$merge": "d"}]), False),
+        (lambda db: db.insert("c", {}), False),
+        (lambda db: db.upsert("c", {}, {}), False),
+        (lambda db: db.delete("c", {}), False),
+        (lambda db: db.command("ping"), False),
+        (lambda db: db.get_more("c", 5), False),
+    ],
+)
+def test_what_may_be_asked_twice_and_of_secondaries(call: Any, reads: bool) -> None:
+    command = queued(call(aquests.mongodb("mongodb://host/db?readPreference=secondaryPreferred")))
+    assert command.reads is reads
+    assert bson.decode(command.data).get("$readPreference") == ({"mode": "secondaryPreferred"} if reads else None)
+
+
+def test_cursors_are_asked_for_where_they_live() -> None:
+    stub = aquests.mongodb("mongodb://a,b,c/db")
+    cursors = stub._topology.cursors
+    cursors.update({1: ("x", ("b", 27017)), 2: ("x", ("b", 27017)), 3: ("y", ("c", 27017))})
+    more = stub.get_more("x", 1)
+    assert more.endpoint.host == "b" and queued(more).cursor == 1
+    unknown = stub.get_more("x", 77)
+    assert unknown.endpoint.host == "a" and queued(unknown).cursor == 77
+    with pytest.raises(RequestError, match="on 2 servers"):
+        stub.kill_cursors([1, 3])
+    assert len(cursors) == 3
+    kill = stub.kill_cursors([1, 2])
+    assert kill.endpoint.host == "b" and list(cursors) == [3]
+    assert bson.decode(queued(kill).data) == {"killCursors": "x", "cursors": [1, 2], "$db": "db"}
 
 
 @pytest.mark.parametrize(
@@ -88,6 +128,9 @@ def test_commands(call: Any, document: dict[str, Any]) -> None:
         lambda db: db.insert("c", []),
         lambda db: db.update("c", {}, "x"),
         lambda db: db.kill_cursors([1]),
+        lambda db: db.kill_cursors([], "c"),
+        lambda db: db.kill_cursors(["1"], "c"),
+        lambda db: db.get_more("c", 2**64),
     ],
 )
 def test_bad_calls_leave_no_trace(call: Any) -> None:

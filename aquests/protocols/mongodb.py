@@ -3,9 +3,8 @@
 The opening is ``hello`` and, with credentials, SCRAM: several round trips inside ``opened`` and
 ``receive``, room stays 0 meanwhile. A drained cursor keeps its exchange in flight across getMores.
 
-A server that is no primary refuses before it executes anything: such an answer is special, and
-``review`` sends the exchange to the primary the wire knows of. A server that is stepping down may
-have executed: that stays an answer. Nothing is sent twice that may have been executed.
+A server that is no primary refuses before it executes anything: such an answer is special, and goes to another host
+(see ``mongohosts``). A server that is stepping down may have executed: for what writes that stays an answer.
 """
 
 from __future__ import annotations
@@ -21,9 +20,12 @@ from bson.binary import Binary
 from bson.int64 import Int64
 
 from ..errors import AquestsError, ConnectError, PeerClosed, ProtocolError, RequestError, TooLarge
-from ..exchange import Exchange, Status, Trail
+from ..exchange import Exchange, Status
 from ..version import __version__
+from .mongohosts import AccessRefused, Topology, review
 from .mongomsg import (
+    CURSOR_NOT_FOUND,
+    FRONT,
     HEAD,
     MAX_BATCH,
     MAX_BSON,
@@ -32,9 +34,10 @@ from .mongomsg import (
     NOT_PRIMARY,
     OVERHEAD,
     PLAIN,
+    RECOVERING,
     Command,
-    encode_document,
     error_of,
+    fine,
     get_more,
     message,
     message_length,
@@ -42,39 +45,15 @@ from .mongomsg import (
     result_of,
 )
 
+__all__ = ("MongoDB", "lines", "review")
+
 LANE: Final = "MONGODB"
 OK: Final = Status(200, "OK", LANE)
 FAILED: Final = Status(500, "Database Error", LANE)
 ELSEWHERE: Final = Status(500, "Database Error", LANE, special=True)
 _NOTHING: Final[tuple[Exchange, ...]] = ()
-MAX_CURSORS: Final = 10_000
 MAX_ROUNDS: Final = 8
 """SCRAM takes three; a server that asks on and on is refused."""
-
-
-class Topology:
-    """What is known of the servers behind a URI; shared by a stub and all its lines.
-
-    ``primary`` is the address that said so last, ``cursors`` maps a kept cursor to (collection, address).
-    """
-
-    def __init__(self, hosts: Sequence[tuple[str, int]], replica_set: str | None):
-        self.hosts = list(hosts)
-        self.replica_set = replica_set
-        self.primary: tuple[str, int] = self.hosts[0]
-        self.cursors: dict[int, tuple[str, tuple[str, int]]] = {}
-
-    def keep(self, cursor_id: int, collection: str, address: tuple[str, int]) -> None:
-        """Remember where a kept cursor lives: only its own server can go on with it."""
-        while len(self.cursors) >= MAX_CURSORS:
-            del self.cursors[next(iter(self.cursors))]
-        self.cursors[cursor_id] = (collection, address)
-
-    def after(self, address: tuple[str, int]) -> tuple[str, int]:
-        """The host to try when ``address`` cannot be used."""
-        if address not in self.hosts:
-            return self.hosts[0]
-        return self.hosts[(self.hosts.index(address) + 1) % len(self.hosts)]
 
 
 def lines(place: Any, prefix: str, extra: Any, settings: Any) -> Callable[[str | None], MongoDB]:
@@ -97,15 +76,15 @@ class MongoDB:
         self._credentials: tuple[str, str, str, str | None] | None = options.get("credentials")
         self._app: str = options.get("app", "aquests")
         self._pipeline: int = options.get("pipeline", 1)
-        self._secondary: bool = options.get("secondary", False)
         self._address = address
         self._nonce = nonce
         self._ids = count(1)
         self._inflight: dict[int, Exchange] = {}
-        self._documents: dict[int, list[Any]] = {}
-        self._sizes: dict[int, int] = {}
+        self._documents: dict[int, tuple[list[Any], int]] = {}
+        """Of cursors that are drained: what came so far, and how many bytes that was."""
         self._forgotten: set[int] = set()
         self._buffer = bytearray()
+        self._wanted = 0
         self._opening = 0
         self._on_opening: Callable[[dict[str, Any]], None] = self._on_hello
         self._scram: Any = None
@@ -146,16 +125,7 @@ class MongoDB:
         self.max_bson = int(reply.get("maxBsonObjectSize") or MAX_BSON)
         self.max_message = int(reply.get("maxMessageSizeBytes") or MAX_MESSAGE)
         self.max_batch = int(reply.get("maxWriteBatchSize") or MAX_BATCH)
-        topology = self._topology
-        wanted, has = topology.replica_set, reply.get("setName")
-        if wanted and has != wanted:
-            raise ConnectError(f"the server belongs to the replica set {has!r}, not {wanted!r}", phase="connect")
-        if reply.get("isWritablePrimary") or reply.get("ismaster"):
-            topology.primary = self._address
-        elif wanted and isinstance(reply.get("primary"), str):
-            topology.primary = address_of(reply["primary"])
-        if wanted:
-            topology.hosts = [address_of(host) for host in reply.get("hosts") or ()] or topology.hosts
+        self._topology.learn(self._address, reply)
         if self._credentials is None:
             self._ready()
         else:
@@ -168,7 +138,7 @@ class MongoDB:
         user, password, source, mechanism = self._credentials
         chosen = mechanism or next((name for name in ("SCRAM-SHA-256", "SCRAM-SHA-1") if name in offered), None)
         if chosen is None:
-            raise ConnectError(f"the server offers {', '.join(offered)} only; SCRAM is known", phase="connect")
+            raise AccessRefused(f"the server offers {', '.join(offered)} only; SCRAM is known", phase="connect")
         if chosen == "SCRAM-SHA-1":  # MongoDB's own twist: the password is a digest
             password = md5(f"{user}:mongo:{password}".encode(), usedforsecurity=False).hexdigest()
         self._scram = ScramClient([chosen], user, password, c_nonce=self._nonce())
@@ -189,7 +159,8 @@ class MongoDB:
         assert self._credentials is not None
         self._rounds += 1
         if not reply.get("ok") or self._rounds > MAX_ROUNDS:
-            raise ConnectError(f"the server refused the password ({reply.get('errmsg', 'no reason')})", phase="connect")
+            words = f"the server refused the password ({reply.get('errmsg', 'no reason')})"
+            raise AccessRefused(words, phase="connect")
         payload = bytes(reply.get("payload") or b"").decode("utf-8", "replace")
         answer = b""
         try:
@@ -215,114 +186,159 @@ class MongoDB:
 
     def submit(self, x: Exchange) -> None:
         command: Command = x.payload
-        if len(command.documents) > self.max_batch:
-            raise RequestError(f"{len(command.documents):,} documents, the server takes {self.max_batch:,} at once")
-        for encoded in command.documents:
-            if len(encoded) > self.max_bson:
-                raise RequestError(f"a document of {len(encoded):,} bytes, the server takes {self.max_bson:,}")
-        document = dict(command.document)
-        document.setdefault("$db", self._database)
-        if self._secondary and command.reads:
-            document["$readPreference"] = {"mode": "secondaryPreferred"}
-        data = encode_document(document, "the command", self.max_bson + OVERHEAD)
+        data, documents = command.data, command.documents
+        size = FRONT + len(data)
+        if documents:
+            size += self._checked(documents)
+        if len(data) > self.max_bson + OVERHEAD:
+            raise RequestError(f"a command of {len(data):,} bytes, the server takes {self.max_bson:,}: split it")
+        if size > self.max_message:
+            raise RequestError(f"a message of {size:,} bytes, the server takes {self.max_message:,}: split it")
         request_id = next(self._ids)
-        packet = message(request_id, data, command.documents, command.field)
-        if len(packet) > self.max_message:
-            raise RequestError(f"a message of {len(packet):,} bytes, the server takes {self.max_message:,}: split it")
-        self.outbox.append(packet)
+        self.outbox.append(message(request_id, data, documents, command.field))
         self._inflight[request_id] = x
         self.room -= 1
+
+    def _checked(self, documents: Sequence[bytes]) -> int:
+        """The bytes of documents that travel beside a command. Raises RequestError if the server takes no such."""
+        if len(documents) > self.max_batch:
+            raise RequestError(f"{len(documents):,} documents, the server takes {self.max_batch:,} at once")
+        largest = max(map(len, documents))
+        if largest > self.max_bson:
+            raise RequestError(f"a document of {largest:,} bytes, the server takes {self.max_bson:,}")
+        return sum(map(len, documents))
 
     # In
 
     def receive(self, data: bytes) -> Sequence[Exchange]:
+        """The hot path: nearly always ``data`` is one whole message."""
         if self.error is not None:
             return _NOTHING
-        buffer = self._buffer
-        buffer += data
+        buffer, came = self._buffer, len(data)
+        if buffer:
+            buffer += data
+            if len(buffer) < self._wanted:
+                self._note_progress(came)
+                return _NOTHING
+            data = bytes(buffer)
+            buffer.clear()
         finished: list[Exchange] = []
-        at = 0
+        at, end = 0, len(data)
+        self._wanted = HEAD
         try:
-            while len(buffer) - at >= HEAD:
-                length = message_length(buffer, at, MAX_MESSAGE + OVERHEAD)
-                if len(buffer) - at < length:
+            while end - at >= HEAD:
+                stop = at + message_length(data, at, MAX_MESSAGE + OVERHEAD)
+                if stop > end:
+                    self._wanted = stop - at
                     break
-                packet = bytes(buffer[at : at + length])
-                at += length
-                self._on_message(packet, finished)
+                self._on_message(data, at, stop, finished)
+                at = stop
         except AquestsError as error:
             self._broken(error, finished)
             return finished
-        del buffer[:at]
-        if buffer and self._inflight:
-            oldest = next(iter(self._inflight.values()))
-            if not oldest.progress:
-                self.begun.append(oldest)
-            oldest.progress += len(data)
+        if at < end:
+            buffer += data[at:]
+            self._note_progress(came)
         return finished
 
-    def _on_message(self, packet: bytes, finished: list[Exchange]) -> None:
-        response_to, flags, reply = parse(packet)
+    def _note_progress(self, came: int) -> None:
+        """A part of an answer is here: that of the oldest request, most likely."""
+        for oldest in self._inflight.values():
+            if not oldest.progress:
+                self.begun.append(oldest)
+            oldest.progress += came
+            break
+
+    def _on_message(self, data: bytes, at: int, stop: int, finished: list[Exchange]) -> None:
+        response_to, flags, reply = parse(data, at, stop)
+        x = self._inflight.get(response_to)
+        try:
+            if x is None:
+                self._on_other(response_to, reply, data[at : at + 64])
+                return
+            if flags & MORE_TO_COME:
+                raise ProtocolError("more answers announced to a request that takes one", first=data[at : at + 64])
+            more = self._answer(x, response_to, reply, stop - at)
+        except (AttributeError, KeyError, TypeError, ValueError) as fault:
+            raise ProtocolError(f"an answer that makes no sense ({fault!r})", first=data[at : at + 64]) from fault
+        del self._inflight[response_to]
+        if more:
+            return
+        self.room += 1
+        finished.append(x)
+        if self.begun and x in self.begun:  # it began and ended in one read
+            self.begun.remove(x)
+
+    def _on_other(self, response_to: int, reply: dict[str, Any], first: bytes) -> None:
+        """A message that answers no request of a user."""
         if self._opening and response_to == self._opening:
             self._on_opening(reply)
-            return
-        if response_to in self._forgotten:
+        elif response_to in self._forgotten:
             self._forgotten.discard(response_to)
             self.room += 1
-            return
-        if response_to not in self._inflight:
-            raise ProtocolError(f"an answer to request {response_to}, which was not asked", first=packet[:64])
-        if flags & MORE_TO_COME:
-            raise ProtocolError("more answers announced to a request that takes one", first=packet[:64])
-        x = self._inflight.pop(response_to)
-        if self._answer(x, response_to, reply, len(packet)):
-            self.room += 1
-            finished.append(x)
-            if x in self.begun:  # it began and ended in one read
-                self.begun.remove(x)
+            cursor = reply.get("cursor") or {}
+            self._kill(int(cursor.get("id") or 0), str(cursor.get("ns")).partition(".")[2])
+        else:
+            raise ProtocolError(f"an answer to request {response_to}, which was not asked", first=first)
 
     def _answer(self, x: Exchange, request_id: int, reply: dict[str, Any], size: int) -> bool:
-        """Fill the exchange; False if its cursor goes on."""
+        """Fill the exchange; True if its cursor goes on."""
         command: Command = x.payload
-        documents = self._documents.pop(request_id, [])
-        size += self._sizes.pop(request_id, 0)
-        error = error_of(command, reply)
-        cursor = reply.get("cursor") or {}
-        documents += cursor.get("firstBatch") or cursor.get("nextBatch") or ()
-        cursor_id = int(cursor.get("id") or 0)
-        if error is None and size > x.max_content:
-            x.error = TooLarge(f"the answer is over max_content={x.max_content:,} bytes", phase="answer")
-            self._kill(cursor_id, command)
-            return True
-        if error is None and cursor_id and command.drain:
-            self._go_on(x, cursor_id, documents, size)
-            return False
-        if error is not None:
-            refused = reply.get("code") in NOT_PRIMARY and not reply.get("ok")
-            x.head = ELSEWHERE if refused and self._topology.replica_set else FAILED
-            x.error = error
+        is_fine = fine(reply)
+        cursor_id = 0
+        if command.shape != "cursor":
+            x.data = result_of(command, reply)
         else:
+            documents: list[Any] = []
+            if "cursor" in reply:
+                cursor = reply["cursor"]
+                cursor_id = int(cursor["id"])
+                documents = cursor["firstBatch"] if "firstBatch" in cursor else cursor["nextBatch"]
+            if request_id in self._documents:
+                earlier, read = self._documents.pop(request_id)
+                documents, size = earlier + documents, size + read
+            if cursor_id and command.drain and is_fine and size <= x.max_content:
+                self._go_on(x, cursor_id, documents, size)
+                return True
+            x.data = _batch(command, cursor_id, documents)
+        if size > x.max_content and is_fine:
+            x.data = None
+            x.error = TooLarge(f"the answer is over max_content={x.max_content:,} bytes", phase="answer")
+            self._kill(cursor_id, command.collection)
+        elif is_fine:
             x.head = OK
             if cursor_id:
                 self._topology.keep(cursor_id, command.collection, self._address)
-        x.data = result_of(command, reply, documents)
-        return True
+            elif command.cursor is not None:
+                self._topology.cursors.pop(command.cursor, None)
+        else:
+            self._refused(x, command, reply)
+        return False
+
+    def _refused(self, x: Exchange, command: Command, reply: dict[str, Any]) -> None:
+        """The server says no: pymongo's own error, or a case for another host."""
+        code = None if reply.get("ok") else reply.get("code")
+        elsewhere = code in NOT_PRIMARY or (code in RECOVERING and command.reads)
+        error = error_of(command, reply)
+        x.head = OK if error is None else ELSEWHERE if elsewhere and self._topology.several else FAILED
+        x.error = error
+        if command.cursor is not None and code == CURSOR_NOT_FOUND:
+            self._topology.cursors.pop(command.cursor, None)
 
     def _go_on(self, x: Exchange, cursor_id: int, documents: list[Any], size: int) -> None:
         request_id = next(self._ids)
-        more = get_more(cursor_id, x.payload.collection, x.payload.document.get("$db", self._database))
+        more = get_more(cursor_id, x.payload.collection, self._database)
         self.outbox.append(message(request_id, bson.encode(more, codec_options=PLAIN)))
         self._inflight[request_id] = x
-        self._documents[request_id] = documents
-        self._sizes[request_id] = size
+        self._documents[request_id] = (documents, size)
         if not x.progress:
             self.begun.append(x)
         x.progress += 1
 
-    def _kill(self, cursor_id: int, command: Command) -> None:
+    def _kill(self, cursor_id: int, collection: str) -> None:
         """Let go of a cursor; no answer is wanted."""
         if cursor_id:
-            kill = {"killCursors": command.collection, "cursors": [Int64(cursor_id)], "$db": self._database}
+            kill = {"killCursors": collection, "cursors": [Int64(cursor_id)], "$db": self._database}
             self.outbox.append(message(next(self._ids), bson.encode(kill), flags=MORE_TO_COME))
 
     def receive_eof(self) -> Sequence[Exchange]:
@@ -341,7 +357,6 @@ class MongoDB:
             if other is x:
                 del self._inflight[request_id]
                 self._documents.pop(request_id, None)
-                self._sizes.pop(request_id, None)
                 self._forgotten.add(request_id)
                 return True
         return False
@@ -368,25 +383,10 @@ class MongoDB:
         self._documents.clear()
 
 
-def address_of(text: str) -> tuple[str, int]:
-    """``host:port`` as ``hello`` writes it, IPv6 in brackets."""
-    host, _, port = text.rpartition(":")
-    return (host.strip("[]").lower(), int(port)) if port.isdigit() and host else (text.lower(), 27017)
-
-
-def review(x: Exchange, elsewhere: Callable[[str, int], Any]) -> Exchange | None:
-    """A server that is no primary refused: once more at the primary, or at the next host to find it."""
-    topology: Topology = x.endpoint.options["topology"]
-    here = (x.endpoint.host, x.endpoint.port)
-    trail = x.trail
-    if trail is not None and trail.rounds >= len(topology.hosts) + 1:
-        return None
-    there = topology.primary if topology.primary != here else topology.after(here)
-    again = x.again()
-    again.trail = trail or Trail()
-    again.trail.rounds += 1
-    again.endpoint = elsewhere(*there)
-    if there == topology.after(here):
-        topology.primary = there
-        again.delay = 0.05  # an election takes its time
-    return again
+def _batch(command: Command, cursor_id: int, documents: list[Any]) -> dict[str, Any]:
+    return {
+        "starting_from": command.start,
+        "number_returned": len(documents),
+        "cursor_id": cursor_id,
+        "data": documents,
+    }

@@ -11,7 +11,7 @@ from struct import error as StructError
 from typing import Any, Final
 
 import bson
-from bson.codec_options import CodecOptions
+from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
 from bson.int64 import Int64
 
@@ -23,9 +23,15 @@ MORE_TO_COME: Final = 2
 _REQUIRED: Final = 0xFFFF
 """Flag bits that must be understood; only two of them are defined."""
 _HEADER: Final = Struct("<iiii")
+_FRONT: Final = Struct("<iiiiIB")
+_BEGINNING: Final = Struct("<iiiiIBi")
 _LENGTH: Final = Struct("<i")
+_BROKEN: Final = (BSONError, ValueError, IndexError, OverflowError, RecursionError)
+"""What pymongo raises for bytes that are no BSON."""
 HEAD: Final = 16
-SMALLEST: Final = HEAD + 4 + 1 + 5
+FRONT: Final = _FRONT.size
+"""Header, flags and the kind of the first section: what stands ahead of the command."""
+SMALLEST: Final = FRONT + 5
 """Header, flags, one section kind, an empty document."""
 MAX_BSON: Final = 16 * 1024 * 1024
 MAX_MESSAGE: Final = 48_000_000
@@ -34,26 +40,31 @@ MAX_BATCH: Final = 100_000
 OVERHEAD: Final = 16 * 1024
 """What a command may add to a document of the greatest size."""
 
-PLAIN: Final[CodecOptions[dict[str, Any]]] = CodecOptions(document_class=dict)
+PLAIN: Final[CodecOptions[dict[str, Any]]] = CodecOptions(
+    document_class=dict, datetime_conversion=DatetimeConversion.DATETIME_AUTO
+)
+"""Dates that datetime cannot hold come as bson's DatetimeMS."""
 NOT_PRIMARY: Final = frozenset((10107, 13435, 10058))
 """The server refused because it is no primary: nothing was executed."""
 RECOVERING: Final = frozenset((11600, 11602, 13436, 189, 91))
 """The server is stepping down or shutting down: what was sent may have been executed."""
+CURSOR_NOT_FOUND: Final = 43
+_ERRORS: Final = {50: "ExecutionTimeout", CURSOR_NOT_FOUND: "CursorNotFound", 11000: "DuplicateKeyError"}
 
 
 class Command:
-    """One operation. ``document`` is the command itself; ``documents`` travel beside it (inserts).
+    """One operation. ``data`` is the command as BSON, complete; ``documents`` travel beside it (inserts).
 
     ``shape``: ``"cursor"`` (a batch of documents), ``"count"`` or ``"plain"``; ``drain``: follow the cursor to its end;
-    ``start``: what ``starting_from`` says; ``ids``: the _ids of what is inserted; ``reads``: may go
-    to a secondary.
+    ``start``: what ``starting_from`` says; ``ids``: the _ids of what is inserted; ``reads``: changes nothing, so it may
+    be asked twice; ``cursor``: the kept cursor it is about, which lives on one server only.
     """
 
-    __slots__ = ("collection", "document", "documents", "drain", "field", "ids", "reads", "shape", "start")
+    __slots__ = ("collection", "cursor", "data", "documents", "drain", "field", "ids", "reads", "shape", "start")
 
     def __init__(
         self,
-        document: dict[str, Any],
+        data: bytes,
         shape: str,
         *,
         collection: str = "",
@@ -63,8 +74,9 @@ class Command:
         start: int = 0,
         ids: list[Any] | None = None,
         reads: bool = False,
+        cursor: int | None = None,
     ):
-        self.document = document
+        self.data = data
         self.shape = shape
         self.collection = collection
         self.documents = documents
@@ -73,11 +85,12 @@ class Command:
         self.start = start
         self.ids = ids
         self.reads = reads
+        self.cursor = cursor
 
 
 def encode_document(document: Any, what: str, most: int = MAX_BSON) -> bytes:
     """BSON of a document. Raises RequestError if it has none, or is over the limit."""
-    if not isinstance(document, Mapping):
+    if document.__class__ is not dict and not isinstance(document, Mapping):
         raise RequestError(f"{what} must be a mapping, not {type(document).__name__}")
     try:
         data = bson.encode(document, codec_options=PLAIN)
@@ -92,29 +105,38 @@ def message(
     request_id: int, document: bytes, documents: Sequence[bytes] = (), field: str = "", flags: int = 0
 ) -> bytes:
     """One OP_MSG: a command, and documents in a sequence beside it."""
-    parts = [flags.to_bytes(4, "little"), b"\0", document]
-    if documents:
-        name = field.encode() + b"\0"
-        size = 4 + len(name) + sum(map(len, documents))
-        parts += [b"\1", _LENGTH.pack(size), name, *documents]
-    length = HEAD + sum(map(len, parts))
-    return b"".join((_HEADER.pack(length, request_id, 0, OP_MSG), *parts))
+    if not documents:
+        return _FRONT.pack(FRONT + len(document), request_id, 0, OP_MSG, flags, 0) + document
+    name = field.encode() + b"\0"
+    size = 4 + len(name) + sum(map(len, documents))
+    front = _FRONT.pack(FRONT + len(document) + 1 + size, request_id, 0, OP_MSG, flags, 0)
+    return b"".join((front, document, b"\1", _LENGTH.pack(size), name, *documents))
 
 
-def message_length(buffer: bytes | bytearray, at: int, most: int) -> int:
+def message_length(buffer: bytes, at: int, most: int) -> int:
     """The length a message says it has. Raises ProtocolError if that cannot be, or is no OP_MSG."""
     length, _, _, opcode = _HEADER.unpack_from(buffer, at)
     if not SMALLEST <= length <= most:
-        raise ProtocolError(f"a message that says it has {length:,} bytes", first=bytes(buffer[at : at + 64]))
+        raise ProtocolError(f"a message that says it has {length:,} bytes", first=buffer[at : at + 64])
     if opcode != OP_MSG:
-        raise ProtocolError(f"opcode {opcode} where OP_MSG was due", first=bytes(buffer[at : at + 64]))
-    return int(length)
+        raise ProtocolError(f"opcode {opcode} where OP_MSG was due", first=buffer[at : at + 64])
+    return length  # type: ignore[no-any-return]
 
 
-def parse(data: bytes) -> tuple[int, int, dict[str, Any]]:
-    """``(response to, flags, reply)`` of one whole message. Raises ProtocolError."""
-    response_to = _HEADER.unpack_from(data)[2]
-    flags = int.from_bytes(data[HEAD : HEAD + 4], "little")
+def parse(data: bytes, at: int = 0, stop: int | None = None) -> tuple[int, int, dict[str, Any]]:
+    """``(response to, flags, reply)`` of one whole message, ``data[at:stop]``. Raises ProtocolError."""
+    stop = len(data) if stop is None else stop
+    _, _, response_to, _, flags, kind, size = _BEGINNING.unpack_from(data, at)
+    if flags == kind == 0 and size == stop - at - FRONT:  # one document, as nearly always
+        try:
+            return response_to, 0, bson.decode(data[at + FRONT : stop], codec_options=PLAIN)
+        except _BROKEN as fault:
+            raise ProtocolError(f"broken BSON ({fault})", first=data[at : at + 64]) from fault
+    return response_to, flags, _sections(data[at:stop], flags)
+
+
+def _sections(data: bytes, flags: int) -> dict[str, Any]:
+    """The document of a message, with those that travel beside it."""
     if flags & _REQUIRED & ~(CHECKSUM | MORE_TO_COME):
         raise ProtocolError(f"unknown flags {flags:#x} in an OP_MSG", first=data[:64])
     at, end = HEAD + 4, len(data) - (4 if flags & CHECKSUM else 0)
@@ -135,31 +157,21 @@ def parse(data: bytes) -> tuple[int, int, dict[str, Any]]:
             else:
                 raise ProtocolError(f"a section of kind {kind}", first=data[:64])
             at += 1 + size
-    except ProtocolError:
-        raise
-    except (BSONError, ValueError, IndexError, OverflowError, RecursionError) as fault:
+    except _BROKEN as fault:
         raise ProtocolError(f"broken BSON ({fault})", first=data[:64]) from fault
     except StructError as fault:
         raise ProtocolError("a section without its length", first=data[:64]) from fault
     if reply is None:
         raise ProtocolError("an OP_MSG without a document", first=data[:64])
     reply.update(sequences)
-    return int(response_to), flags, reply
+    return reply
 
 
 # Results
 
 
-def result_of(command: Command, reply: dict[str, Any], documents: list[Any]) -> Any:
-    """What ``response.data`` shows of a reply."""
-    if command.shape == "cursor":
-        cursor = reply.get("cursor") or {}
-        return {
-            "starting_from": command.start,
-            "number_returned": len(documents),
-            "cursor_id": int(cursor.get("id") or 0),
-            "data": documents,
-        }
+def result_of(command: Command, reply: dict[str, Any]) -> Any:
+    """What ``response.data`` shows of a reply that has no documents."""
     if command.shape == "count":
         return reply.get("n")
     plain = {key: value for key, value in reply.items() if key not in ("$clusterTime", "operationTime", "ok")}
@@ -167,6 +179,11 @@ def result_of(command: Command, reply: dict[str, Any], documents: list[Any]) -> 
         failed = {error.get("index") for error in reply.get("writeErrors", ())}
         plain["ids"] = [one for index, one in enumerate(command.ids) if index not in failed]
     return plain
+
+
+def fine(reply: dict[str, Any]) -> bool:
+    """Has the server done all that it was told?"""
+    return bool(reply.get("ok")) and "writeErrors" not in reply and "writeConcernError" not in reply
 
 
 def error_of(command: Command, reply: dict[str, Any]) -> Exception | None:
@@ -177,10 +194,8 @@ def error_of(command: Command, reply: dict[str, Any]) -> Exception | None:
         text, code = reply.get("errmsg") or "the command failed", reply.get("code")
         if code in NOT_PRIMARY or code in RECOVERING:
             return errors.NotPrimaryError(text, reply)
-        kind = {50: errors.ExecutionTimeout, 43: errors.CursorNotFound, 11000: errors.DuplicateKeyError}.get(
-            code or 0, errors.OperationFailure
-        )
-        return kind(text, code, reply)
+        kind = _ERRORS.get(code or 0, "OperationFailure")
+        return getattr(errors, kind)(text, code, reply)  # type: ignore[no-any-return]
     failures = reply.get("writeErrors")
     if failures:
         if len(failures) > 1 or (command.ids is not None and len(command.ids) > 1):

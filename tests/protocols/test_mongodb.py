@@ -17,7 +17,8 @@ from scramp import ScramMechanism
 
 from aquests.errors import ConnectError, ProtocolError, RequestError, TooLarge
 from aquests.exchange import Exchange, Request
-from aquests.protocols.mongodb import MongoDB, Topology, address_of, review
+from aquests.protocols.mongodb import MongoDB
+from aquests.protocols.mongohosts import Topology
 from aquests.protocols.mongomsg import Command, encode_document, message, parse
 from aquests.settings import Settings
 from tests.conformance import Case, Harness, Turn, check_wire
@@ -47,7 +48,11 @@ def reply(to: int, document: dict[str, Any], flags: int = 0) -> bytes:
 
 
 def find(**more: Any) -> Command:
-    return Command({"find": "c", "filter": {}}, "cursor", collection="c", **more)
+    return command({"find": "c", "filter": {}}, "cursor", collection="c", **more)
+
+
+def command(document: dict[str, Any], shape: str, **more: Any) -> Command:
+    return Command(bson.encode({**document, "$db": "shop"}), shape, **more)
 
 
 def exchange(command: Command, place: Place | None = None, **settings: Any) -> Exchange:
@@ -88,7 +93,7 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_laws(case: Case) -> None:
-    huge = Command({"insert": "c"}, "plain", documents=[b"x" * 17_000_000])
+    huge = command({"insert": "c"}, "plain", documents=[b"x" * 17_000_000])
     check_wire(wire, exchange, [case], refused=[huge])
 
 
@@ -125,12 +130,30 @@ def test_a_kept_cursor_is_remembered_with_its_server() -> None:
     assert x.data["cursor_id"] == 55 and topology.cursors == {55: ("c", ("db", 27017))}
 
 
+@pytest.mark.parametrize(
+    ("answer", "left"),
+    [
+        (batch([2], 55, "nextBatch"), {55: ("c", ("db", 27017)), 66: ("c", ("db", 2))}),
+        (batch([2], 0, "nextBatch"), {66: ("c", ("db", 2))}),
+        ({"ok": 0, "errmsg": "cursor id 55 not found", "code": 43}, {66: ("c", ("db", 2))}),
+    ],
+)
+def test_a_kept_cursor_that_is_through_is_forgotten(answer: dict[str, Any], left: Any) -> None:
+    topology = Topology([("db", 27017)], None)
+    topology.cursors = {55: ("c", ("db", 27017)), 66: ("c", ("db", 2))}
+    harness = opened(topology=topology)
+    harness.submit(exchange(command({"getMore": 55}, "cursor", collection="c", cursor=55)))
+    harness.receive(reply(2, answer))
+    assert topology.cursors == left and len(harness.done) == 1
+
+
 def test_a_cursor_that_died_is_an_answer() -> None:
     harness = opened()
     x = exchange(find(drain=True))
     harness.submit(x)
     harness.receive(reply(2, batch([1], 77)))
     harness.receive(reply(3, {"ok": 0, "errmsg": "cursor id 77 not found", "code": 43}))
+    assert x.data["data"] == [1]
     assert isinstance(x.error, errors.CursorNotFound) and x.head is not None and x.head.status == 500
     assert harness.wire.room == 1
 
@@ -159,7 +182,7 @@ def test_an_answer_over_the_limit_is_let_go() -> None:
 )
 def test_refusals_are_answers_with_pymongos_errors(document: dict[str, Any], kind: type) -> None:
     harness = opened()
-    x = exchange(Command({"insert": "c"}, "plain", ids=[1]))
+    x = exchange(command({"insert": "c"}, "plain", ids=[1]))
     harness.submit(x)
     harness.receive(reply(2, document))
     assert type(x.error) is kind
@@ -169,7 +192,7 @@ def test_refusals_are_answers_with_pymongos_errors(document: dict[str, Any], kin
 
 def test_many_inserts_that_fail_tell_which_went_in() -> None:
     harness = opened()
-    x = exchange(Command({"insert": "c"}, "plain", ids=["a", "b", "c"]))
+    x = exchange(command({"insert": "c"}, "plain", ids=["a", "b", "c"]))
     harness.submit(x)
     failures = [{"index": 1, "code": 11000, "errmsg": "dup"}]
     harness.receive(reply(2, {"ok": 1, "n": 2, "writeErrors": failures}))
@@ -179,7 +202,7 @@ def test_many_inserts_that_fail_tell_which_went_in() -> None:
 def test_documents_travel_beside_the_command() -> None:
     harness = opened()
     documents = [bson.encode({"_id": n}) for n in range(3)]
-    harness.submit(exchange(Command({"insert": "c"}, "plain", documents=documents, ids=[0, 1, 2])))
+    harness.submit(exchange(command({"insert": "c"}, "plain", documents=documents, ids=[0, 1, 2])))
     asked = parse(harness.sent[-1] if harness.sent else b"".join(harness.wire.outbox))[2]
     assert asked["insert"] == "c" and asked["$db"] == "shop"
     assert asked["documents"] == [{"_id": 0}, {"_id": 1}, {"_id": 2}]
@@ -191,10 +214,12 @@ def test_a_late_answer_to_a_cancelled_request_is_swallowed() -> None:
     harness.submit(x)
     assert harness.wire.cancel(x) and harness.wire.room == 0
     harness.submitted.remove(x)
-    harness.receive(reply(2, batch([1])))
+    harness.receive(reply(2, batch([1], 77)))
     assert harness.wire.room == 1
+    asked = parse(harness.sent[-1])  # its cursor would stay open for minutes
+    assert asked[1] == 2 and (asked[2]["killCursors"], asked[2]["cursors"]) == ("c", [77])
     harness.submit(y)
-    harness.receive(reply(3, batch([2])))
+    harness.receive(reply(4, batch([2])))
     assert y.data["data"] == [2] and x.data is None
 
 
@@ -207,6 +232,11 @@ def test_a_late_answer_to_a_cancelled_request_is_swallowed() -> None:
         (struct.pack("<iiii", -1, 1, 2, 2013) + b"x" * 20, "-1 bytes"),
         (struct.pack("<iiii", 36, 1, 2, 1) + b"x" * 20, "opcode 1 "),
         (reply(2, batch([]), flags=4), "unknown flags"),
+        (reply(2, {"ok": 1, "cursor": [1]}), "makes no sense"),
+        (reply(2, {"ok": 1, "cursor": {"id": 0}}), "makes no sense"),
+        (reply(2, {"ok": 1, "cursor": {"id": "x", "firstBatch": []}}), "makes no sense"),
+        (reply(2, {"ok": 0, "code": []}), "makes no sense"),
+        (reply(2, {"ok": 1, "writeErrors": 7}), "makes no sense"),
         (reply(2, batch([]), flags=2), "more answers"),
         (struct.pack("<iiii", 30, 1, 2, 2013) + b"\0\0\0\0" + b"\0" + struct.pack("<i", 500) + b"x" * 5, "beyond"),
         (struct.pack("<iiii", 30, 1, 2, 2013) + b"\0\0\0\0" + b"\7" + struct.pack("<i", 9) + b"x" * 5, "kind 7"),
@@ -316,18 +346,18 @@ def test_the_servers_own_limits_hold() -> None:
     harness.receive(reply(1, {**HELLO, "maxBsonObjectSize": 1000, "maxWriteBatchSize": 2, "maxMessageSizeBytes": 2500}))
     small = bson.encode({"_id": 1})
     with pytest.raises(RequestError, match="takes 2 at once"):
-        harness.wire.submit(exchange(Command({"insert": "c"}, "plain", documents=[small] * 3)))
+        harness.wire.submit(exchange(command({"insert": "c"}, "plain", documents=[small] * 3)))
     with pytest.raises(RequestError, match="takes 1,000"):
-        harness.wire.submit(exchange(Command({"insert": "c"}, "plain", documents=[b"x" * 1001])))
+        harness.wire.submit(exchange(command({"insert": "c"}, "plain", documents=[b"x" * 1001])))
     with pytest.raises(RequestError, match="split it"):
-        harness.wire.submit(exchange(Command({"find": "c", "filter": {"a": "x" * 3000}}, "cursor")))
+        harness.wire.submit(exchange(command({"find": "c", "filter": {"a": "x" * 3000}}, "cursor")))
     assert harness.wire.room == 1 and not harness.wire.outbox
 
 
 # Replica sets
 
 
-def test_the_primary_is_found_and_asked_once_more() -> None:
+def test_who_is_no_primary_has_executed_nothing() -> None:
     topology = Topology([("a", 1), ("b", 2)], "rs")
     place = Place("a", 1, topology=topology)
     harness = Harness(MongoDB(place.options, ("a", 1)))
@@ -335,33 +365,47 @@ def test_the_primary_is_found_and_asked_once_more() -> None:
     secondary = {"ok": 1, "secondary": True, "setName": "rs", "hosts": ["a:1", "b:2", "c:3"], "primary": "c:3"}
     harness.receive(reply(1, secondary))
     assert topology.primary == ("c", 3) and topology.hosts == [("a", 1), ("b", 2), ("c", 3)]
-    x = exchange(find(), place)
+    x = exchange(command({"insert": "c"}, "plain"), place)
     harness.submit(x)
     harness.receive(reply(2, {"ok": 0, "code": 13435, "errmsg": "not primary and secondaryOk=false"}))
     assert x.head is not None and x.head.special
-    again = review(x, lambda host, port: Place(host, port, topology=topology))
-    assert again is not None and (again.endpoint.host, again.endpoint.port) == ("c", 3) and again.delay == 0.0
-    assert again.error is None and again.head is None
 
 
-def test_a_search_for_the_primary_ends() -> None:
-    topology = Topology([("a", 1), ("b", 2)], "rs")
-    x: Exchange | None = exchange(find(), Place("a", 1, topology=topology))
-    seen = []
-    while x is not None:
-        seen.append(x.endpoint.host)
-        x.error = errors.NotPrimaryError("no")
-        x = review(x, lambda host, port: Place(host, port, topology=topology))
-        assert len(seen) < 10
-    assert seen == ["a", "b", "a", "b"]
-
-
-def test_a_server_that_steps_down_may_have_executed() -> None:
-    harness = opened(topology=Topology([("db", 27017)], None))
-    x = exchange(find())
+@pytest.mark.parametrize(("reads", "special"), [(True, True), (False, False)])
+def test_a_server_that_steps_down_may_have_executed(reads: bool, special: bool) -> None:
+    harness = opened(topology=Topology([("db", 27017), ("other", 27017)], None))
+    x = exchange(find(reads=reads))
     harness.submit(x)
     harness.receive(reply(2, {"ok": 0, "code": 189, "errmsg": "stepped down"}))
-    assert x.head is not None and not x.head.special and isinstance(x.error, errors.NotPrimaryError)
+    assert x.head is not None and x.head.special is special and isinstance(x.error, errors.NotPrimaryError)
+
+
+def test_one_server_has_no_companions() -> None:
+    harness = opened()
+    x = exchange(find())
+    harness.submit(x)
+    harness.receive(reply(2, {"ok": 0, "code": 10107, "errmsg": "not primary"}))
+    assert x.head is not None and not x.head.special
+
+
+@pytest.mark.parametrize(
+    "told", [{"maxBsonObjectSize": "x"}, {"setName": "rs", "hosts": 3}, {"setName": "rs", "hosts": [{}]}]
+)
+def test_a_hello_that_makes_no_sense(told: dict[str, Any]) -> None:
+    harness = Harness(wire(topology=Topology([("db", 27017), ("other", 1)], None)))
+    harness.open()
+    harness.receive(reply(1, {"ok": 1, **told}))
+    assert isinstance(harness.wire.error, ProtocolError) and harness.wire.room == 0
+
+
+def test_dates_beyond_datetime_pass_through() -> None:
+    from bson.datetime_ms import DatetimeMS
+
+    harness = opened()
+    x = exchange(find())
+    harness.submit(x)
+    harness.receive(reply(2, batch([{"when": DatetimeMS(2**55)}])))
+    assert x.error is None and x.data["data"] == [{"when": DatetimeMS(2**55)}]
 
 
 def test_another_replica_set_is_refused() -> None:
@@ -369,19 +413,6 @@ def test_another_replica_set_is_refused() -> None:
     harness.open()
     harness.receive(reply(1, {**HELLO, "setName": "theirs"}))
     assert isinstance(harness.wire.error, ConnectError) and "'theirs', not 'mine'" in str(harness.wire.error)
-
-
-def test_reads_may_go_to_secondaries() -> None:
-    harness = opened(secondary=True)
-    harness.submit(exchange(find(reads=True)))
-    sent = parse(harness.sent[-1] if harness.sent else b"".join(harness.wire.outbox))[2]
-    assert sent["$readPreference"] == {"mode": "secondaryPreferred"}
-
-
-def test_addresses() -> None:
-    assert address_of("Host:1") == ("host", 1)
-    assert address_of("[::1]:27018") == ("::1", 27018)
-    assert address_of("bare") == ("bare", 27017)
 
 
 @pytest.mark.parametrize("document", [{"a": object()}, {"a": 2**70}, {1: 2}, [1], {"a\0b": 1}, {"$a": {"x": {1, 2}}}])
