@@ -48,7 +48,7 @@ class Sql(Stub):
             return self._queue("execute", self._statement(sql, params), options)
         if params is not None:
             raise RequestError("in a list of statements each has its own params: write [(sql, params), …]")
-        statements = [self._statement(*(item if isinstance(item, tuple) else (item, None))) for item in sql]
+        statements = [self._item(item) for item in sql]
         if not statements:
             raise RequestError("the list of statements is empty")
         return self._queue("execute", statements, options)
@@ -62,25 +62,32 @@ class Sql(Stub):
             callback = called or callback
             meta = {**meta, **extra} if meta and extra else extra or meta
             options = {**options, **own} if options else own
-        if self._found_in is not script.engine.endpoints:
+        engine = script.engine
+        if self._found_in is not engine.endpoints:
             self._find()
         place, url, kind = self._target(payload)
         request = Request(
             method, url, payload, kind=kind, endpoint=place, callback=callback, meta=meta, options=options
         )
-        return script.engine.submit(request)
+        return engine.submit(request)
 
-    def _statement(self, sql: Any, params: Any = None, *more: Any) -> Statement:
-        if more:
-            raise RequestError("an item of the list is a statement or (statement, params)")
+    def _statement(self, sql: Any, params: Any = None) -> Statement:
         self._check(sql)
-        if params is None:
-            return sql, None
+        if params is None or params.__class__ is tuple:
+            return sql, params
         if isinstance(params, Mapping):
             return sql, dict(params)
         if isinstance(params, Sequence) and not isinstance(params, (str, bytes, bytearray, memoryview)):
             return sql, tuple(params)
         raise RequestError(f"params must be a sequence or a mapping, not {type(params).__name__}: write (value,)")
+
+    def _item(self, item: Any) -> Statement:
+        """One of a list."""
+        if not isinstance(item, tuple):
+            return self._statement(item)
+        if len(item) not in (1, 2):
+            raise RequestError("an item of the list is a statement or (statement, params)")
+        return self._statement(*item)
 
     def _many(self, sql: Any, rows: Iterable[Any]) -> list[Statement]:
         statements = [self._statement(sql, row) for row in rows]

@@ -72,6 +72,13 @@ def test_a_tuple_is_no_list_of_statements():
     assert stub().execute(("A", "B")).payload == (("A", "B"), None), "what it is, its own check says"
 
 
+@pytest.mark.parametrize("item", [(), ("A", None, "B")])
+def test_what_is_no_item_of_a_list(item: Any):
+    with pytest.raises(RequestError, match="an item of the list is a statement or"):
+        stub().execute(["A", item])
+    assert stub().execute(["A", ("B",)]).payload == [("A", None), ("B", None)]
+
+
 def test_the_request_of_a_call():
     made = stub(callback=print, meta={"a": 1}, timeout=3, deadline=9)
     request = made.do("A")
