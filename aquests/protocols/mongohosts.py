@@ -131,6 +131,8 @@ def review(x: Exchange, elsewhere: Elsewhere) -> Exchange | None:
         return None
     here = (x.endpoint.host, x.endpoint.port)
     failure = x.error if isinstance(x.error, AquestsError) else None
+    if failure is None and not (x.head is not None and x.head.special):
+        return None  # it was executed, or refused for another reason
     trail = x.trail or Trail()
     if failure is not None:
         if x.untouched:
