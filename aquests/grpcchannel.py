@@ -201,7 +201,7 @@ class _Callable(
         self._channel = channel
         self._path = path
         self._serialize = serialize or _raw
-        self._deserialize = deserialize or bytes
+        self._codec = channel.place.codec(deserialize or bytes, gives)
         self._takes = takes
         self._gives = gives
 
@@ -225,7 +225,7 @@ class _Callable(
         coding = place.coding(compression)
         prepared = place.prepare(self._path, coding, timeout=timeout, metadata=metadata, callback=call.on_response)
         prepared.payload = place.body(request, self._serialize, self._takes, coding)
-        prepared.codec = place.codec(self._deserialize, self._gives)
+        prepared.codec = self._codec
         call.request = script.engine.submit(prepared)
         return call
 

@@ -19,14 +19,14 @@ from .stub import COMMON, Stub
 from .url import split
 
 KNOWN: Final = COMMON | {"metadata", "compression", "max_message", "unix"}
-MAX_READY: Final = 64
-"""Header blocks kept: calls mostly differ in their messages only."""
+MAX_TERMS: Final = 64
+"""Sets of headers and options kept: calls mostly differ in their messages only."""
 
 
 class Place(Stub):
     """A gRPC server, and the options that were given for all calls to it."""
 
-    __slots__ = ("_base", "_coding", "_fixed", "_max_message", "_metadata", "_ready", "_url", "_where")
+    __slots__ = ("_base", "_coding", "_fixed", "_max_message", "_metadata", "_terms", "_url", "_where")
 
     def __init__(self, url: str, options: dict[str, Any]):
         self._metadata = _pairs(options.pop("metadata", None))
@@ -46,7 +46,8 @@ class Place(Stub):
         self._fixed: dict[str, Any] = {**(self._options or {}), "allow_redirects": False}
         self._where: tuple[Endpoints, ref[Endpoint]] | None = None
         """Weakly: what servers said about themselves is kept as long as their endpoints, and holds on to this."""
-        self._ready: dict[tuple[Pairs, float | None, str], Pairs] = {}
+        self._terms: dict[tuple[Any, ...], tuple[Pairs, dict[str, Any]]] = {}
+        """Headers and options of calls that differ in their messages only: made once, never changed."""
 
     @property
     def target(self) -> str:
@@ -84,6 +85,29 @@ class Place(Stub):
         ``timeout`` is gRPC's: seconds for the whole call. Beside ``deadline``, which is then that, it is the
         longest silence. Without either what ``configure`` says holds.
         """
+        settings = script.engine.settings
+        if settings.force_http1:
+            raise RequestError("gRPC needs HTTP/2, and force_http1=True forbids it")
+        pairs = _pairs(metadata) if metadata is not None else ()
+        key = (timeout, deadline, pairs, coding, settings.deadline)
+        try:
+            headers, options = self._terms.get(key) or self._remember(key)
+        except TypeError:  # something in it cannot be a key: a bytearray, or what can be no header at all
+            headers, options = self._make_terms(key)
+        return Request(
+            "POST",
+            self._base + path,
+            None,
+            headers,
+            kind="grpc",
+            endpoint=self.endpoint,
+            callback=callback or self._callback,
+            meta={**(self._meta or {}), **meta} if meta else self._meta,
+            options=options,
+        )
+
+    def _make_terms(self, key: tuple[Any, ...]) -> tuple[Pairs, dict[str, Any]]:
+        timeout, deadline, metadata, coding, usual = key
         options = dict(self._fixed)
         if timeout is not None or deadline is not None:
             options["timeout"], options["deadline"] = timeout, deadline
@@ -94,34 +118,14 @@ class Place(Stub):
             options["deadline"] = whole
             options["timeout"] = whole if timeout is None else timeout
         else:
-            whole = script.engine.settings.deadline
-        if script.engine.settings.force_http1:
-            raise RequestError("gRPC needs HTTP/2, and force_http1=True forbids it")
-        return Request(
-            "POST",
-            self._base + path,
-            None,
-            self._headers(_pairs(metadata), whole, coding),
-            kind="grpc",
-            endpoint=self.endpoint,
-            callback=callback or self._callback,
-            meta={**(self._meta or {}), **meta} if meta else self._meta,
-            options=options,
-        )
+            whole = usual
+        return request_pairs((*self._metadata, *metadata), whole, coding), options
 
-    def _headers(self, metadata: Pairs, timeout: float | None, coding: str) -> Pairs:
-        """The headers of a call; equal ones are made once."""
-        key = (metadata, timeout, coding)
-        try:
-            return self._ready[key]
-        except KeyError:
-            headers = request_pairs((*self._metadata, *metadata), timeout, coding)
-        except TypeError:  # a value that cannot be a key can be no header, either
-            return request_pairs((*self._metadata, *metadata), timeout, coding)
-        if len(self._ready) >= MAX_READY:
-            self._ready.clear()
-        self._ready[key] = headers
-        return headers
+    def _remember(self, key: tuple[Any, ...]) -> tuple[Pairs, dict[str, Any]]:
+        if len(self._terms) >= MAX_TERMS:
+            self._terms.clear()
+        terms = self._terms[key] = self._make_terms(key)
+        return terms
 
     def codec(self, deserialize: Any, many: bool) -> CallCodec:
         return CallCodec(deserialize, many, self._max_message)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from itertools import chain
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from google.protobuf.json_format import ParseDict, ParseError
@@ -21,8 +21,12 @@ from .exchange import Request
 from .grpcplace import Place, a
 from .grpcschema import Method, Methods, Reflection, default_methods, methods_in
 from .httprequest import check
+from .protocols.grpc import frame
 from .script import script
 from .stub import Dotted
+
+if TYPE_CHECKING:
+    from .protocols.grpc import CallCodec
 
 PER_CALL: Final = frozenset(("timeout", "deadline", "metadata", "compression", "callback", "meta"))
 _SERVICE: Final = re.compile(r"/?([A-Za-z_]\w*(?:\.\w+)*)/?")
@@ -33,7 +37,7 @@ _REFLECTIONS: Final[WeakKeyDictionary[Endpoint, dict[str, Reflection]]] = WeakKe
 class Grpc:
     """The stub of one service; each attribute is a method of it, which queues a call and returns its request."""
 
-    __slots__ = ("_known", "_place", "_pools", "_service")
+    __slots__ = ("_codecs", "_kinds", "_known", "_place", "_service")
 
     def __init__(self, url: str, **options: Any):
         self._place = Place(url, options)
@@ -43,8 +47,9 @@ class Grpc:
         self._service = match.group(1)
         self._known: Methods | None = None
         """From what the program has imported, or from what the server said."""
-        self._pools: dict[Any, Methods | None] = {}
-        """From the descriptor pools of messages that were sent."""
+        self._kinds: dict[type, Methods | None] = {}
+        """By classes of messages that were sent, from their descriptor pools."""
+        self._codecs: dict[Method, CallCodec] = {}
 
     def __getattr__(self, name: str) -> Dotted:
         if name.startswith("_"):
@@ -57,7 +62,9 @@ class Grpc:
     def _call(self, name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Request:
         if len(args) > 1:
             raise TypeError(f"{name}() takes one message, or one iterable of messages ({len(args)} given)")
-        callback, meta = check(options, PER_CALL)
+        callback = meta = None
+        if options:
+            callback, meta = check(options, PER_CALL)
         coding = self._place.coding(options.pop("compression", None))
         message, methods = self._methods(args[0] if args else None)
         request = self._place.prepare(f"/{self._service}/{name}", coding, callback=callback, meta=meta, **options)
@@ -77,6 +84,9 @@ class Grpc:
 
         The first message of an iterator is looked at only if nothing else helps.
         """
+        found = self._kinds.get(message.__class__)
+        if found is not None:
+            return message, found
         sample = message
         if isinstance(message, (list, tuple)):
             sample = message[0] if message else None
@@ -98,10 +108,10 @@ class Grpc:
         descriptor = getattr(message, "DESCRIPTOR", None)
         if descriptor is None:
             return None
-        pool = descriptor.file.pool
-        if pool not in self._pools:
-            self._pools[pool] = methods_in(pool, self._service)
-        return self._pools[pool]
+        kind = message.__class__
+        if kind not in self._kinds:
+            self._kinds[kind] = methods_in(descriptor.file.pool, self._service)
+        return self._kinds[kind]
 
     def _reflection(self, endpoint: Endpoint) -> Reflection:
         known = _REFLECTIONS.setdefault(endpoint, {})
@@ -128,13 +138,24 @@ class Grpc:
         return method
 
     def _complete(self, request: Request, method: Method, message: Any, coding: str) -> None:
-        takes_stream = method.client_streaming
-        request.payload = self._place.body(message, lambda item: _serialized(item, method), takes_stream, coding)
-        request.codec = self._place.codec(method.reply.FromString, method.server_streaming)
+        place = self._place
+        if method.client_streaming:
+            request.payload = place.body(message, lambda item: _serialized(item, method), True, coding)
+        else:
+            request.payload = frame(_serialized(message, method), coding)
+        codec = self._codecs.get(method)
+        if codec is None:
+            codec = self._codecs[method] = place.codec(method.reply.FromString, method.server_streaming)
+        request.codec = codec
 
 
 def _serialized(message: Any, method: Method) -> bytes:
     """The message, a dict or None (an empty message) as bytes. Raises RequestError if it does not fit."""
+    if message.__class__ is method.request:
+        try:
+            return message.SerializeToString()  # type: ignore[no-any-return]
+        except EncodeError as fault:
+            raise RequestError(f"this message cannot be sent: {fault}") from fault
     wanted = method.request.DESCRIPTOR.full_name
     given = getattr(getattr(message, "DESCRIPTOR", None), "full_name", None)
     if (given is None and not isinstance(message, Mapping | None)) or given not in (None, wanted):

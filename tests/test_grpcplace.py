@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aquests.errors import RequestError
-from aquests.grpcplace import MAX_READY, Place, a
+from aquests.grpcplace import MAX_TERMS, Place, a
 from aquests.script import script
 from tests.servers_grpc import note
 
@@ -48,7 +48,7 @@ def test_equal_headers_are_made_once() -> None:
     place = Place("http://h:1/", {})
     first = place.prepare("/p.S/M", "identity", timeout=3)
     assert place.prepare("/p.S/N", "identity", timeout=3).headers is first.headers
-    for number in range(2 * MAX_READY):
+    for number in range(2 * MAX_TERMS):
         assert place.prepare("/p.S/M", "identity", metadata={"n": str(number)}).headers[-1] == ("n", str(number))
 
 

@@ -34,6 +34,8 @@ MAX_MESSAGE: Final = 4 * 1024 * 1024
 MAX_RATIO: Final = 1100.0
 """Of decompressed to received bytes: deflate reaches 1,032, and ``max_message`` is the limit anyway."""
 CODINGS: Final = "identity,gzip,deflate"
+MAX_GOOD: Final = 64
+"""Heads remembered as good: a server whose answers all differ has no use of it."""
 _FRAME: Final = Struct(">BI")
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _BY_HTTP: Final = {
@@ -129,21 +131,23 @@ def coding_of(compression: Any) -> str:
 
 def frame(message: bytes, coding: str = "identity") -> bytes:
     """One message as a frame; compressed where that makes it smaller."""
-    packed = message
+    packed = message if coding == "identity" else _packed(message, coding)
+    size = len(packed)
+    if size > 0xFFFFFFFF:
+        raise RequestError(f"a gRPC message has at most 4 GiB, not {size:,} bytes")
+    return _FRAME.pack(packed is not message, size) + packed
+
+
+def _packed(message: bytes, coding: str) -> bytes:
     if coding == "gzip":
         from gzip import compress
 
         packed = compress(message, 6, mtime=0)
-    elif coding == "deflate":
+    else:
         from zlib import compress as deflate
 
         packed = deflate(message)
-    smaller = len(packed) < len(message)
-    if not smaller:
-        packed = message
-    if len(packed) > 0xFFFFFFFF:
-        raise RequestError(f"a gRPC message has at most 4 GiB, not {len(packed):,} bytes")
-    return _FRAME.pack(smaller, len(packed)) + packed
+    return packed if len(packed) < len(message) else message
 
 
 def request_pairs(metadata: Iterable[tuple[str, Any]], timeout: float | None, coding: str) -> Pairs:
@@ -249,26 +253,39 @@ def _bytes(text: str) -> str | bytes:
 class CallCodec:
     """The codec of one call: ``deserialize`` turns bytes into a message, ``many``: the method streams answers."""
 
-    __slots__ = ("_deserialize", "_many", "_max_message")
+    __slots__ = ("_deserialize", "_good", "_many", "_max_message")
 
     def __init__(self, deserialize: Callable[[bytes], Any], many: bool, max_message: int = MAX_MESSAGE):
         self._deserialize = deserialize
         self._many = many
         self._max_message = max_message
+        self._good: dict[Any, Pairs] = {}
+        """Heads of gRPC answers, with trailers that said OK: on a line equal ones are one object, and judged once."""
 
     def decode(self, x: Exchange) -> None:
         """Set ``x.data`` to the message, or to the list of messages; ``x.error`` if the status is not OK."""
-        head: Any = x.head
+        body = x.body
         try:
-            error = self._status(x)
-            messages = []
-            if _is_grpc(head):
-                coding = (head.headers.get("grpc-encoding") or "identity").strip().lower()
-                messages = self._messages(unframe(x.body, coding, self._max_message))
+            # The hot path: nothing new is said, and the body is one plain frame.
+            if body and x.trailers is self._good.get(x.head) and _is_one_frame(body, self._max_message):
+                x.data = self._message(body[5:])
+            else:
+                self._decode(x)
         except AquestsError as fault:
             fault.endpoint = x.endpoint.label
             x.error = fault
-            return
+
+    def _decode(self, x: Exchange) -> None:
+        head: Any = x.head
+        error = self._status(x)
+        messages = []
+        if _is_grpc(head):
+            coding = (head.headers.get("grpc-encoding") or "identity").strip().lower()
+            messages = [self._message(frame) for frame in unframe(x.body, coding, self._max_message)]
+            if error is None and not self._many:
+                if len(self._good) >= MAX_GOOD:
+                    self._good.clear()
+                self._good[head] = x.trailers
         x.error = error
         if self._many:
             x.data = messages
@@ -285,9 +302,9 @@ class CallCodec:
         # A trailers-only answer has one block: it is the trailing metadata.
         return (initial, metadata_of(x.trailers)) if x.trailers or x.body else ((), initial)
 
-    def _messages(self, frames: list[bytes]) -> list[Any]:
+    def _message(self, data: bytes) -> Any:
         try:
-            return [self._deserialize(message) for message in frames]
+            return self._deserialize(data)
         except Exception as fault:  # protobuf's DecodeError, or whatever a user's deserializer raises
             raise ProtocolError(f"a gRPC message cannot be parsed ({type(fault).__name__})") from fault
 
@@ -307,6 +324,14 @@ class CallCodec:
             return None
         code = _CODES.get(number, grpc.StatusCode.UNKNOWN)
         return RpcError(code, unquote(fields.get("grpc-message") or "", errors="replace"), *self.metadata(x))
+
+
+def _is_one_frame(body: bytes, max_message: int) -> bool:
+    """One message, not compressed and not too large, and nothing else?"""
+    if body[0] or len(body) < 5:
+        return False
+    size = int.from_bytes(body[1:5], "big")
+    return size == len(body) - 5 and size <= max_message
 
 
 def _is_grpc(head: Any) -> bool:
