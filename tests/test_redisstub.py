@@ -229,6 +229,22 @@ def test_arguments_of_plain_commands(args: Any, sent: list[bytes]) -> None:
         assert take(request) == [[b"UNLINK", *sent]]
 
 
+def test_equal_commands_share_their_bytes_as_long_as_there_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aquests.redisstub.SHARED", 2)
+    stub = aquests.redis("h")
+
+    def shares(call: Any, *args: Any) -> bool:
+        one, two = call(*args).payload, call(*args).payload
+        assert one == two
+        return one is two
+
+    assert not shares(stub.get, b"a") and not shares(stub.get, 1) and not shares(stub.get, "x" * 129)
+    assert shares(stub.get, "x" * 128) and shares(stub.get, "käse")
+    assert not shares(stub.get, "one too many") and shares(stub.get, "käse")
+    assert shares(stub.ttl, "käse")
+    assert take(stub.ttl("käse")) == [[b"TTL", "käse".encode()]]
+
+
 def test_in_a_cluster_a_plain_command_goes_to_the_node_of_its_key() -> None:
     stub = aquests.redis("h:1")
     get = stub.get
