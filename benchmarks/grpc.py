@@ -28,11 +28,12 @@ def echo(wanted: Wanted) -> Iterator[Site]:
 
 CASE = Case(
     name="grpc",
-    title="unary gRPC calls, a message of {size:,} bytes there and back, over {lines:,} lines with 10 streams each",
+    title="unary gRPC calls, a message of {size:,} bytes there and back, over {lines:,} lines with 20 streams each",
     entries=(
         Entry("aquests, the stub", "peers.ours_grpc:stub", package="protobuf"),
         Entry("aquests, the channel", "peers.ours_grpc:channel", package="grpcio"),
         Entry("grpc.aio", "peers.with_grpcio:aio", package="grpcio"),
+        Entry("grpc.aio on uvloop", "peers.with_grpcio:aio", package="grpcio", also="uvloop", options={"uvloop": True}),
         Entry("grpcio, futures", "peers.with_grpcio:futures", package="grpcio"),
     ),
     columns=(

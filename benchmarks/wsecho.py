@@ -1,12 +1,12 @@
-"""A WebSocket echo on the server's core: a few lines that know just enough, to be no brake itself.
+"""A WebSocket echo on the server's core: gorilla/websocket, in Go; where it cannot be built, a few lines of Python.
 
-It takes whole small frames of one message each, as all clients here send them, and agrees to no extension.
+Those lines know just enough: whole small frames of one message each, as all clients here send them. Neither agrees to
+an extension.
 """
 
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ from hashlib import sha1
 from typing import cast
 
 from .case import Site, Wanted
-from .machine import ROOT, package_version, pinned
+from .goserver import HOST, built, serving
+from .machine import package_version
 
-HOST = "127.0.0.1"
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _CLOSE = 8
 
@@ -25,16 +25,11 @@ _CLOSE = 8
 @contextmanager
 def echo(wanted: Wanted) -> Iterator[Site]:
     """Each message comes back as it was sent."""
-    command = [sys.executable, "-m", "benchmarks.wsecho"]
-    with pinned(wanted.core):
-        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    with process:
-        try:
-            assert process.stdout is not None
-            port = int(process.stdout.readline())
-            yield Site(url=f"ws://{HOST}:{port}/echo", size=wanted.size)
-        finally:
-            process.terminate()
+    program = built("wsecho")
+    command = [sys.executable, "-m", "benchmarks.wsecho"] if program is None else [program]
+    said = "our own in Python, as there is no Go: it is the brake" if program is None else "gorilla/websocket in Go"
+    with serving(command, wanted.core) as port:
+        yield Site(f"ws://{HOST}:{port}/echo", wanted.size, server=said)
 
 
 class Echo(asyncio.Protocol):
@@ -91,11 +86,12 @@ class Echo(asyncio.Protocol):
 async def _serve() -> None:
     server = await asyncio.get_running_loop().create_server(Echo, HOST, 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    server.close()
 
 
 def main() -> None:
-    """Print the port, and serve until the process is ended."""
+    """Print the port, and serve until the standard input ends."""
     if package_version("uvloop") is None:
         asyncio.run(_serve())
         return

@@ -11,7 +11,7 @@ from ..case import Job, Outcome
 from ..child import Tally
 
 SERVICE = "aquests.bench.Echo"
-STREAMS = 10
+STREAMS = 20
 
 
 def stub(job: Job) -> Outcome:

@@ -17,15 +17,20 @@ from ..case import Job, Outcome
 from ..child import Tally
 
 METHOD = "/aquests.bench.Echo/Echo"
-STREAMS = 10
+STREAMS = 20
 """Calls at once on each line."""
 
 
 def aio(job: Job) -> Outcome:
-    """As many channels as lines, as many tasks as streams."""
+    """As many channels as lines, as many tasks as streams; with ``uvloop`` in the options, in that loop."""
     tally = Tally(job)
-    with tally:
-        asyncio.run(_call(job, tally))
+    factory = None
+    if job.options.get("uvloop"):
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with tally, asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(_call(job, tally))
     return tally.outcome()
 
 
