@@ -14,6 +14,7 @@ from benchmarks import rounds
 from benchmarks.__main__ import CASES
 from benchmarks.case import Case, Column, Entry, Job, Outcome, Site
 from benchmarks.child import Tally
+from benchmarks.mongoserver import CACHE
 from benchmarks.peers import h2load, hey, pgbench, redis_benchmark, wrk
 from benchmarks.rounds import Fault, Plan, Result, Row, whole
 from benchmarks.table import data, render
@@ -246,6 +247,22 @@ def test_a_race_against_postgresql() -> None:
     done = bench("postgresql", "--smoke")
     assert done.returncode == 0, done.stderr
     assert "aquests, fed" in done.stdout and "× asyncpg" in done.stdout and "failed" not in done.stdout
+
+
+def test_a_race_against_mongodb() -> None:
+    if shutil.which("mongod") is None and not (CACHE / "ferretdb").is_file():
+        pytest.skip("there is no MongoDB server")
+    done = bench("mongodb", "--smoke")
+    assert done.returncode == 0, done.stderr
+    assert "aquests, fed" in done.stdout and "× PyMongo" in done.stdout and "failed" not in done.stdout
+
+
+def test_a_race_against_one_answer() -> None:
+    if shutil.which("cc") is None and shutil.which("gcc") is None:
+        pytest.skip("there is no C compiler")
+    done = bench("mongodb-peer", "--smoke")
+    assert done.returncode == 0, done.stderr
+    assert "aquests, fed" in done.stdout and "× PyMongo" in done.stdout and "failed" not in done.stdout
 
 
 def test_a_race_against_redis() -> None:
