@@ -208,12 +208,16 @@ class WebSocket:
         self._x = x
         self.room = 0
         self._wanted = payload.replies
-        self._replies = []
-        self._bodies = []
         self._size = self._unasked = 0
         self._noted = False
         self._ignored = self._reader.pending
-        frames = _outgoing(payload.items, self._deflate, self._masks)
+        items = payload.items
+        if len(items) == 1 and payload.size <= FRAGMENT and self._deflate is None:  # the hot path
+            opcode, data = items[0]
+            self.outbox.append(encode(opcode, data, self._masks.next()))
+            self.hungry = not self._wanted
+            return
+        frames = _outgoing(items, self._deflate, self._masks)
         if payload.size <= FRAGMENT:
             self.outbox.extend(frames)
             self.hungry = not self._wanted  # answered as soon as it has been sent
@@ -257,8 +261,9 @@ class WebSocket:
             return self._receive_opening(self._http, data)
         if not self.reusable:
             return _NOTHING  # behind a CLOSE
-        if self._wanted == 1 and self._frames is None and data[0] in _WHOLE and not self._reader.pending:
-            finished = self._receive_whole(data)
+        x = self._x
+        if x is not None and self._wanted == 1 and self._frames is None and not self._reader.pending:
+            finished = self._receive_whole(x, data)
             if finished:
                 return finished
         return self._receive_frames(data)
@@ -275,25 +280,33 @@ class WebSocket:
             finished = self._violated(violation) or finished
         return finished
 
-    def _receive_whole(self, data: bytes) -> Sequence[Exchange]:
-        """The hot path: the last reply, plain and unfragmented, is all that has come. Nothing if that is not so."""
-        x = self._x
+    def _receive_whole(self, x: Exchange, data: bytes) -> Sequence[Exchange]:
+        """The hot path: the only reply, plain and unfragmented, is all that has come. Nothing if that is not so."""
+        opcode = _WHOLE.get(data[0])
+        payload = x.payload
+        if opcode is None or payload.replies != 1 or payload.pings:
+            return _NOTHING
         size = data[1] if len(data) > 1 else 127
         start = 2
         if size == 126 and len(data) > 129:
             size = int.from_bytes(data[2:4], "big")
             start = 4
-        if x is None or len(data) - start != size or size + self._size > x.max_content or x.payload.pings:
+        if len(data) - start != size or size > x.max_content:
             return _NOTHING
         body = data[start:]
-        opcode = _WHOLE[data[0]]
         try:
-            self._replies.append(body.decode() if opcode == TEXT else body)
+            x.data = body.decode() if opcode == TEXT else body
         except UnicodeDecodeError:
             return _NOTHING
-        self._bodies.append(body)
-        self._opcode = opcode
-        return self._finish()
+        x.body = body
+        x.head = self._heads.get(opcode) or self._head(opcode)
+        self._x = None
+        self._wanted = 0
+        self.hungry = False
+        self.room = 1
+        if self.begun:
+            self.begun.clear()
+        return (x,)
 
     def _take(self, frame: Frame, piece: bytes) -> Sequence[Exchange]:
         if frame.opcode >= CLOSE:

@@ -45,6 +45,8 @@ _RSV1: Final = 0x40
 _RSV23: Final = 0x30
 _OPCODE: Final = 0x0F
 _MASKED: Final = 0x80
+_SMALL: Final = tuple([[bytes((_FIN | opcode, _MASKED | size)) for size in range(126)] for opcode in range(16)])
+"""By opcode and size: heads of whole small frames."""
 _UNSENDABLE: Final = frozenset((NO_STATUS, ABNORMAL, vocabulary.STATUS_TLS_HANDSHAKE_ERROR, 1004))
 """Codes that may not stand in a CLOSE frame (RFC 6455 7.4.1)."""
 
@@ -74,13 +76,16 @@ class Messages:
         for _, data in items:
             size += len(data) + 14
         self.size = size
-        only_pings = bool(items) and items[0][0] == PING and all(opcode == PING for opcode, _ in items)
-        self.pings = frozenset(data for _, data in items) if only_pings else _NONE
+        self.pings = _pings(items) if items and items[0][0] == PING else _NONE
 
     def rewind(self) -> None:
         """Raises RequestError if it has been sent: a message is not repeated behind its author's back."""
         if self.sent:
             raise RequestError("a message that may have been received is not sent twice")
+
+
+def _pings(items: tuple[tuple[int, bytes], ...]) -> frozenset[bytes]:
+    return frozenset([data for _, data in items]) if all([opcode == PING for opcode, _ in items]) else _NONE
 
 
 class Masks:
@@ -111,8 +116,10 @@ def masked(data: bytes, key: bytes) -> bytes:
 
 def encode(opcode: int, data: bytes, key: bytes, *, fin: bool = True, rsv1: bool = False) -> bytes:
     """One frame of a client: masked."""
-    first = opcode | (_FIN if fin else 0) | (_RSV1 if rsv1 else 0)
     size = len(data)
+    if size < 126 and fin and not rsv1:
+        return _SMALL[opcode][size] + key + masked(data, key)
+    first = opcode | (_FIN if fin else 0) | (_RSV1 if rsv1 else 0)
     if size < 126:
         head = bytes((first, _MASKED | size))
     elif size < 65536:
@@ -178,7 +185,7 @@ class Frame:
 class FrameReader:
     """Reads a server's frames. ``extended``: the first frame of a message may have RSV1 (RFC 7692 6)."""
 
-    __slots__ = ("_buffer", "_extended", "_frame", "within")
+    __slots__ = ("_buffer", "_extended", "_frame", "pending", "within")
 
     def __init__(self, extended: bool = False):
         self._extended = extended
@@ -186,11 +193,8 @@ class FrameReader:
         self._frame: Frame | None = None
         self.within = False
         """A message has begun and its last frame has not been read."""
-
-    @property
-    def pending(self) -> bool:
-        """Has some of a frame or of a message come, but not all of it?"""
-        return bool(self._buffer) or self._frame is not None or self.within
+        self.pending = False
+        """Some of a frame or of a message has come, but not all of it."""
 
     def feed(self, data: bytes) -> Iterator[tuple[Frame, bytes]]:
         """Frame and piece of its payload, as they come: control frames whole, of others at once what is there.
@@ -200,6 +204,7 @@ class FrameReader:
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
+        self.pending = True
         at = 0
         while True:
             frame = self._frame
@@ -207,6 +212,7 @@ class FrameReader:
                 frame, size = self._head(data, at)
                 if frame is None:
                     self._buffer = data[at:]
+                    self.pending = self.within or at < len(data)
                     return
                 at += size
                 self._frame = frame
