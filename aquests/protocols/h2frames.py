@@ -124,6 +124,11 @@ def headers(block: bytes, stream: int, last: bool, most: int = LEAST_FRAME) -> b
     return b"".join(frames)
 
 
+def headers_head(length: int, last: bool) -> bytes:
+    """What stands ahead of the number of the stream, where a header block of ``length`` bytes fits one HEADERS."""
+    return _HEAD.pack(length >> 16, length & 0xFFFF, HEADERS, END_HEADERS | (END_STREAM if last else 0), 0)[:-4]
+
+
 def settings(pairs: tuple[tuple[int, int], ...]) -> bytes:
     """The payload of SETTINGS; without the frame it is also what HTTP2-Settings holds (RFC 7540 3.2.1)."""
     return b"".join(_SETTING.pack(name, value) for name, value in pairs)

@@ -12,9 +12,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from ..errors import ProtocolError
+from .h2frames import headers_head
 from .h2hpack import STATIC, Blocks, Pair, field, integer, name_of, text
 from .http1 import MAX_BLOCKS, merge
-from .http1head import Head, frame
+from .http1head import LENGTH, Head, frame
 
 if TYPE_CHECKING:
     from ..exchange import Exchange, Pairs
@@ -31,10 +32,17 @@ _LENGTH: Final = name_of("content-length")
 _SIZES: Final = tuple(integer(size, 7) for size in range(1024))
 """Lengths of paths."""
 
+MAX_REPEATED: Final = 256
+"""Requests kept per place, none of them with a block of over MAX_REPEATED_BLOCK bytes."""
+MAX_REPEATED_BLOCK: Final = 2048
+
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _KNOWN: Final = frozenset(name for name, _ in STATIC if name and name[0] != ":") - CONNECTION
 _BAD: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _REASONS: Final = {str(status.value): status.phrase for status in HTTPStatus}
+
+
+Repeated = dict[str, "tuple[str, Pairs, bytes, bytes]"]
 
 
 class Origin:
@@ -43,7 +51,7 @@ class Origin:
     ``scheme`` is that of the URLs, ``authority`` what Host says in HTTP/1.1, ``streams`` how many a line may have.
     """
 
-    __slots__ = ("_authority", "_blocks", "_defaults", "_scheme", "_skip", "fields", "streams")
+    __slots__ = ("_authority", "_blocks", "_defaults", "_missed", "_scheme", "_skip", "fields", "repeated", "streams")
 
     def __init__(self, scheme: str, authority: str, defaults: Pairs, streams: int):
         self.streams = streams
@@ -53,6 +61,10 @@ class Origin:
         self._authority = authority
         self._defaults = defaults
         self._blocks: dict[tuple[str, Pairs], tuple[bytes, bytes]] = {}
+        self._missed = 0
+        self.repeated: Repeated = {}
+        """Requests without a body that were sent, by their URL: method, headers, and the frame that says it all, up
+        to the number of its stream and behind it."""
 
     def request(self, x: Exchange) -> bytes:
         """The header block of a request; ``content_length`` may be put behind it."""
@@ -61,6 +73,17 @@ class Origin:
         path = url[url.find("/", self._skip) :].encode("latin-1")
         size = len(path)
         return b"".join((ends[0], _SIZES[size] if size < 1024 else integer(size, 7), path, ends[1]))
+
+    def repeat(self, x: Exchange, block: bytes) -> None:
+        """Keep the block of a request without a body: the next one may be equal."""
+        if len(self.repeated) >= MAX_REPEATED:
+            self._missed += 1
+            if self._missed < 16 * MAX_REPEATED:
+                return  # who crawls sends none twice: learning would cost more than it saves
+            self._missed = 0
+            self.repeated.clear()
+        if len(block) <= MAX_REPEATED_BLOCK:
+            self.repeated[x.url] = (x.method, x.headers, headers_head(len(block), True), block)
 
     def _remember(self, method: str, headers: Pairs) -> tuple[bytes, bytes]:
         if len(self._blocks) >= MAX_BLOCKS:
@@ -87,9 +110,12 @@ def content_length(size: int) -> bytes:
 
 
 class Fields:
-    """The fields of one block: an answer's ``head``, or else trailers. ``fault``: why they are neither."""
+    """The fields of one block: an answer's ``head``, or else trailers. ``fault``: why they are neither.
 
-    __slots__ = ("fault", "head", "pairs")
+    ``length``: of the body, if this is the head of a final answer that says it; else -1.
+    """
+
+    __slots__ = ("fault", "head", "length", "pairs")
 
     def __init__(self, pairs: tuple[Pair, ...]):
         values = [value for _, value in pairs]
@@ -98,6 +124,7 @@ class Fields:
             pairs = tuple((name, value) for (name, _), value in zip(pairs, stripped, strict=True))
         self.pairs = pairs
         self.head: Head | None = None
+        self.length = -1
         self.fault = _fault(pairs)
         if not self.fault and pairs and pairs[0][0] == ":status":
             status = pairs[0][1]
@@ -107,6 +134,8 @@ class Fields:
                 frame(self.head, b"")
             except ProtocolError as error:
                 self.fault = error.message
+            if self.head.framing == LENGTH and not self.fault:
+                self.length = self.head.length
 
 
 def _fault(pairs: tuple[Pair, ...]) -> str:

@@ -63,7 +63,7 @@ def _by_alpn(place: Any, plain: MakeWire, extra: Pairs, settings: Any) -> MakeWi
 def _by_upgrade(place: Any, plain: MakeWire, extra: Pairs, settings: Any) -> Callable[[str | None], Upgrade]:
     from base64 import urlsafe_b64encode
 
-    from .http2 import SETTINGS
+    from .h2greeting import SETTINGS
 
     said = urlsafe_b64encode(SETTINGS).rstrip(b"=").decode()  # RFC 7540 3.2.1
     offer = (*extra, ("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"), ("HTTP2-Settings", said))

@@ -8,9 +8,10 @@ import hpack
 import pytest
 
 from aquests.exchange import Exchange
-from aquests.protocols.h2head import Fields, Origin, content_length
+from aquests.protocols.h2head import MAX_REPEATED, MAX_REPEATED_BLOCK, Fields, Origin, content_length
 from aquests.protocols.http1 import MAX_BLOCKS
 from tests.loopback import exchange
+from tests.protocols.test_h2frames import parse
 
 DEFAULTS = (("Host", "peer"), ("User-Agent", "us"), ("Accept", "*/*"))
 
@@ -109,6 +110,28 @@ def test_blocks_are_kept_for_each_method_and_set_of_headers() -> None:
             assert sent(exchange(method="PUT"), place)[0] == (":method", "PUT")
         assert len(place._blocks) <= MAX_BLOCKS
     assert place.request(exchange(url="http://peer/a")) != place.request(exchange(url="http://peer/b"))
+
+
+def test_requests_are_kept_for_the_next_one_that_is_equal() -> None:
+    place = origin()
+    x = exchange(url="http://peer/a")
+    place.repeat(x, place.request(x))
+    method, headers, ahead, behind = place.repeated["http://peer/a"]
+    assert (method, headers, behind) == ("GET", x.headers, place.request(x))
+    (frame,) = parse(ahead + (5).to_bytes(4) + behind)
+    assert frame.stream_id == 5 and frame.flags == {"END_STREAM", "END_HEADERS"} and frame.data == behind
+    place.repeat(exchange(url="http://peer/long"), bytes(MAX_REPEATED_BLOCK + 1))
+    assert len(place.repeated) == 1
+
+
+def test_who_sends_none_twice_is_not_learnt_from() -> None:
+    place = origin()
+    for number in range(MAX_REPEATED + 5):
+        place.repeat(exchange(url=f"http://peer/{number}"), b"x")
+    assert len(place.repeated) == MAX_REPEATED and "http://peer/0" in place.repeated
+    for number in range(16 * MAX_REPEATED):
+        place.repeat(exchange(url=f"http://peer/a{number}"), b"x")
+    assert "http://peer/0" not in place.repeated and 0 < len(place.repeated) <= MAX_REPEATED
 
 
 # In

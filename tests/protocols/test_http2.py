@@ -22,8 +22,10 @@ from aquests.errors import (
 )
 from aquests.exchange import Exchange
 from aquests.protocols import h2frames as h2
+from aquests.protocols.h2greeting import RECEIVE_WINDOW
+from aquests.protocols.h2stream import MAX_REMEMBERED
 from aquests.protocols.http1 import MAX_INTERIM
-from aquests.protocols.http2 import MAX_REMEMBERED, MAX_RESETS, PATIENCE, RECEIVE_WINDOW, Http2
+from aquests.protocols.http2 import MAX_RESETS, PATIENCE, Http2
 from tests.conformance import Case, Turn, check_wire
 from tests.loopback import Pieces, exchange
 from tests.protocols.h2peer import Bare, Talk, data, origin
@@ -615,7 +617,7 @@ def test_it_is_not_remembered_for_ever() -> None:
         x = talk.ask(max_content=0)
         talk.say(talk.head(2 * number + 1), data(2 * number + 1, b"x"))
         assert isinstance(x.error, TooLarge)
-    assert len(talk.wire._reset) == MAX_REMEMBERED
+    assert len(talk.wire._departed) == MAX_REMEMBERED
 
 
 # The end
@@ -860,3 +862,28 @@ def test_adopted_from_http1() -> None:
     wire.outbox.clear()
     wire.submit(exchange())
     assert b"".join(wire.outbox)[5:10] == b"\0\0\0\3\x20"
+
+
+def test_equal_requests_differ_only_in_their_stream() -> None:
+    """Also from line to line, but for the first on each: it empties the table."""
+    place = origin()
+    for _ in range(2):
+        talk = Talk(place=place)
+        asked = []
+        for options in (
+            {},
+            {},
+            {"method": "HEAD"},
+            {"headers": (("a", "b"),)},
+            {},
+            {"method": "POST"},
+            {"payload": b"x"},
+        ):
+            talk.ask(**options)
+            asked.append(list(talk.asked.values())[-1].fields)
+        assert asked[0] == asked[1] == asked[4]
+        assert asked[2] == asked[0] | {":method": "HEAD"} and asked[3] == asked[0] | {"a": "b"}
+        assert asked[5][":method"] == "POST" and asked[5]["content-length"] == "0"
+        assert asked[6]["content-length"] == "1" and list(talk.asked.values())[-1].body == b"x"
+        assert list(talk.asked) == [1, 3, 5, 7, 9, 11, 13]
+    assert place.repeated.keys() == {"http://peer/"}

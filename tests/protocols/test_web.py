@@ -13,8 +13,9 @@ from aquests.errors import PeerClosed, ProtocolError, TlsError
 from aquests.exchange import Exchange
 from aquests.protocols import SCHEMES
 from aquests.protocols import h2frames as h2
+from aquests.protocols.h2greeting import SETTINGS
 from aquests.protocols.http1 import Http1
-from aquests.protocols.http2 import SETTINGS, Http2
+from aquests.protocols.http2 import Http2
 from aquests.protocols.web import NoHttp2, Upgrade, lines
 from aquests.settings import Settings
 from tests.conformance import Case, Harness, Turn, check_wire
