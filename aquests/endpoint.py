@@ -7,7 +7,7 @@ holds what the engine keeps per place: the requests that wait for it and the lin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakSet
@@ -151,13 +151,13 @@ class Endpoints:
     """The table of places, so that equal places are one object.
 
     ``known`` maps the text ahead of the path (``"http://host:8080"``) to its endpoint: the fast way; ``openings`` the
-    whole URL, for lines that are opened for it alone.
+    whole URL, perhaps with what its opening offers, for lines that are opened for it alone.
     """
 
     def __init__(self, make_waiting: Callable[[], Waiting]):
         self.make_waiting = make_waiting
         self.known: dict[str, Endpoint] = {}
-        self.openings: dict[str, Endpoint] = {}
+        self.openings: dict[Hashable, Endpoint] = {}
         self._table: dict[tuple[Any, ...], Endpoint] = {}
         self._alive: WeakSet[Endpoint] = WeakSet()
         self._sweep_at = MAX_IDLE_ENDPOINTS
@@ -184,11 +184,16 @@ class Endpoints:
         return endpoint
 
     def remember(self, text: str, endpoint: Endpoint) -> None:
-        """Make ``text`` (all ahead of the path, or the whole URL) a fast way to ``endpoint``."""
-        known = self.openings if endpoint.spec.own_lines else self.known
-        if len(known) >= MAX_IDLE_ENDPOINTS:
-            known.clear()
-        known[text] = endpoint
+        """Make ``text``, all ahead of the path, a fast way to ``endpoint``."""
+        if len(self.known) >= MAX_IDLE_ENDPOINTS:
+            self.known.clear()
+        self.known[text] = endpoint
+
+    def remember_opening(self, key: Hashable, endpoint: Endpoint) -> None:
+        """Make ``key``, in which the whole URL stands, a fast way to ``endpoint``."""
+        if len(self.openings) >= MAX_IDLE_ENDPOINTS:
+            self.openings.clear()
+        self.openings[key] = endpoint
 
     def __iter__(self) -> Iterator[Endpoint]:
         """All that are still used by somebody, also those that the table has forgotten."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from .errors import RequestError
@@ -18,6 +19,7 @@ from .script import script
 from .url import SCHEMES, split
 
 if TYPE_CHECKING:
+    from types import ModuleType
     from typing import Unpack
 
     from .endpoint import Endpoints
@@ -31,11 +33,17 @@ _LIGHT: Final = frozenset(("callback", "deadline", "max_content", "max_redirects
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
+@cache
+def _frames() -> ModuleType:
+    """The module of frames, loaded when it is needed first: it is not light."""
+    from .protocols import wsframes
+
+    return wsframes
+
+
 def __getattr__(name: str) -> Any:
     if name in _OPCODES:
-        from .protocols import wsframes
-
-        return getattr(wsframes, name)
+        return getattr(_frames(), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -115,16 +123,16 @@ def make(
 ) -> Request:
     """The request of :func:`ws`, placed; ``options`` are its keyword arguments but for ``replies``."""
     callback = meta = None
-    pairs: Pairs = ()
-    plain = headers is None and not (options and options.keys() - _LIGHT)
-    endpoint = endpoints.openings.get(url) if plain and url.__class__ is str else None
-    if endpoint is not None and endpoint.scheme in schemes:
-        if options:
-            callback, meta = check(options)
-    else:
+    opening: dict[str, Any] = {}
+    if options:
         opening = _opening(options)
         callback, meta = check(options)
-        options |= opening
+    pairs: Pairs = ()
+    plain = headers is None and url.__class__ is str and not (options and options.keys() - _LIGHT)
+    key = (url, *opening.items()) if opening else url
+    endpoint = endpoints.openings.get(key) if plain else None
+    options |= opening
+    if endpoint is None or endpoint.scheme not in schemes:
         place = split(url, schemes)
         if place.user is not None and "auth" not in options:
             from .auth import credentials
@@ -133,7 +141,7 @@ def make(
         pairs = _headers(headers)
         endpoint = endpoints.find(place, options, pairs)
         if plain and place.text == url:
-            endpoints.remember(url, endpoint)
+            endpoints.remember_opening(key, endpoint)
         url = place.text
     return Request(
         "GET",
@@ -184,14 +192,13 @@ def _headers(headers: Any) -> Pairs:
 
 
 def _messages(message: Any, replies: Any) -> Messages:
-    from .protocols.wsframes import TEXT, Messages
-
+    frames = _frames()
     if not isinstance(replies, int) or isinstance(replies, bool) or replies < 0:
         raise RequestError(f"replies must be a whole number of at least 0, not {replies!r}")
     if message.__class__ is str and message.isascii():
-        return Messages(((TEXT, message.encode()),), replies)
+        return frames.Messages(((frames.TEXT, message.encode()),), replies)  # type: ignore[no-any-return]
     several = message if isinstance(message, list) else [] if message is None else [message]
-    return Messages([_message(one) for one in several], replies)
+    return frames.Messages([_message(one) for one in several], replies)  # type: ignore[no-any-return]
 
 
 def _message(message: Any) -> tuple[int, bytes]:
