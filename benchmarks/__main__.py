@@ -30,6 +30,7 @@ from . import (
     redis_single,
     tls,
     websocket,
+    xmlrpc,
 )
 from .machine import ROOT, describe
 from .rounds import FULL, QUICK, SMOKE, Plan, run_case
@@ -43,6 +44,7 @@ CASES = {
         http2,
         grpc,
         websocket,
+        xmlrpc,
         redis_single,
         redis_piped,
         postgresql,

@@ -44,13 +44,12 @@ http {{
     fastcgi_temp_path {dir}/fastcgi;
     uwsgi_temp_path {dir}/uwsgi;
     scgi_temp_path {dir}/scgi;
-    default_type text/plain;
     server {{
         listen {host}:{port} backlog=4096{ssl};
         listen {host}:{beside} backlog=4096;
         {certificate}
         set $piece "{piece}";
-        location = /page {{ return 200 "{page}"; }}
+        location = /page {{ default_type {kind}; return 200 "{page}"; }}
         location = /status {{ stub_status; }}
     }}
 }}
@@ -83,7 +82,16 @@ def multiplexed_page(wanted: Wanted) -> Iterator[Site]:
 
 
 @contextmanager
-def _nginx(wanted: Wanted, *, tls: bool, http2: bool = False) -> Iterator[Site]:
+def document(wanted: Wanted, text: str) -> Iterator[Site]:
+    """``text``, which is XML without double quotes, dollars and much more than a page, whatever is asked or sent."""
+    with _nginx(wanted, tls=False, kind="text/xml", text=text) as site:
+        yield site
+
+
+@contextmanager
+def _nginx(
+    wanted: Wanted, *, tls: bool, http2: bool = False, kind: str = "text/plain", text: str = ""
+) -> Iterator[Site]:
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     if program is None:
         raise Absent("nginx is not installed")
@@ -99,7 +107,8 @@ def _nginx(wanted: Wanted, *, tls: bool, http2: bool = False) -> Iterator[Site]:
             ssl=(" ssl" if tls else "") + (" http2" if http2 else ""),
             certificate=_certificate(directory) if tls else "",
             piece="x" * PIECE,
-            page="$piece" * (wanted.size // PIECE) + "x" * (wanted.size % PIECE),
+            kind=kind,
+            page=text or "$piece" * (wanted.size // PIECE) + "x" * (wanted.size % PIECE),
         )
         (directory / "nginx.conf").write_text(config)
         command = [program, "-p", name, "-e", "stderr", "-c", f"{name}/nginx.conf"]
