@@ -39,6 +39,7 @@ CODES: Final = {
 MAX_CONTROL: Final = 125
 """Bytes of a control frame's payload (RFC 6455 5.5)."""
 
+_number: Final = int.from_bytes
 _NONE: Final[frozenset[bytes]] = frozenset()
 _FIN: Final = 0x80
 _RSV1: Final = 0x40
@@ -111,7 +112,7 @@ def masked(data: bytes, key: bytes) -> bytes:
     """``data`` XOR the repeated key; as two long numbers, which takes 2 ns a byte."""
     size = len(data)
     stream = (key * ((size >> 2) + 1))[:size]
-    return (int.from_bytes(data, "little") ^ int.from_bytes(stream, "little")).to_bytes(size, "little")
+    return (_number(data, "little") ^ _number(stream, "little")).to_bytes(size, "little")
 
 
 def encode(opcode: int, data: bytes, key: bytes, *, fin: bool = True, rsv1: bool = False) -> bytes:
