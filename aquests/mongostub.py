@@ -37,6 +37,8 @@ class MongoDB(Stub):
             options.setdefault("timeout", where["timeout"])
         if where["ca"] is not None:
             options.setdefault("ca", where["ca"])
+        if where["cert"] is not None:
+            options.setdefault("cert", where["cert"])
         if where["insecure"]:
             options.setdefault("verify", False)
         super().__init__(options, COMMON)
@@ -275,7 +277,7 @@ def mongodb(server: str, dbname: str | None = None, auth: Any = None, **options:
 def _parse(server: str, given: dict[str, Any]) -> dict[str, Any]:
     """What a server's address, plain or a URI, says."""
     where: dict[str, Any] = dict.fromkeys(
-        ("database", "auth", "source", "mechanism", "replica_set", "read_preference", "timeout", "ca")
+        ("database", "auth", "source", "mechanism", "replica_set", "read_preference", "timeout", "ca", "cert")
     )
     where |= {"tls": False, "insecure": False, "app": "aquests"}
     if not isinstance(server, str):
@@ -309,6 +311,7 @@ def _parse(server: str, given: dict[str, Any]) -> dict[str, Any]:
     where["tls"] = bool(options.get("tls", options.get("ssl", False)))
     where["insecure"] = bool(options.get("tlsallowinvalidcertificates") or options.get("tlsinsecure"))
     where["ca"] = options.get("tlscafile")
+    where["cert"] = options.get("tlscertificatekeyfile")
     where["read_preference"] = options.get("readpreference")
     where["app"] = options.get("appname") or "aquests"
     where["timeout"] = options.get("sockettimeoutms") or options.get("connecttimeoutms")
@@ -334,7 +337,7 @@ def _name(collection: Any) -> str:
 def _mapping(spec: Any, what: str) -> Mapping[str, Any]:
     if spec is None:
         return {}
-    if not isinstance(spec, Mapping):
+    if spec.__class__ is not dict and not isinstance(spec, Mapping):
         raise RequestError(f"{what} must be a mapping, not {type(spec).__name__}")
     return spec
 

@@ -8,10 +8,11 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
+from tests.certs import Certs
 from tests.helpers import ROOT, until
 
 CACHE = Path.home() / ".cache" / "aquests" / "ferretdb"
@@ -32,26 +33,25 @@ class Server(NamedTuple):
     place: str
 
 
+class User(NamedTuple):
+    """Who may come in, known to the database ``admin``."""
+
+    name: str
+    password: str
+
+
 @contextlib.contextmanager
-def mongodb_server(directory: Path) -> Iterator[Server]:
-    """A server in ``directory``; the test is skipped where there is none."""
+def mongodb_server(directory: Path, certs: Certs | None = None, user: User | None = None) -> Iterator[Server]:
+    """A server in ``directory``; with ``certs`` it speaks TLS and shows the good certificate, with ``user`` it lets in
+    nobody else. The test is skipped where there is no server."""
     found = program()
     if found is None:
         pytest.skip(HOW)
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
-    if found.endswith("mongod"):
-        arguments = ["--dbpath", str(directory), "--port", str(port), "--bind_ip", "127.0.0.1", "--quiet"]
-    else:
-        arguments = [
-            "--handler=sqlite",
-            f"--sqlite-url=file:{directory}/",
-            f"--listen-addr=127.0.0.1:{port}",
-            f"--state-dir={directory}",
-            "--telemetry=disable",
-            "--debug-addr=-",
-        ]
+    is_mongod = found.endswith("mongod")
+    arguments = (_mongod if is_mongod else _ferretdb)(directory, port, certs, user)
     process = subprocess.Popen([found, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
 
     def answers() -> bool:
@@ -64,7 +64,42 @@ def mongodb_server(directory: Path) -> Iterator[Server]:
 
     try:
         until(answers, 30.0)
+        if is_mongod and user is not None:
+            _create(port, certs, user)
         yield Server(f"127.0.0.1:{port}")
     finally:
         process.terminate()
         process.wait(20)
+
+
+def _mongod(directory: Path, port: int, certs: Certs | None, user: User | None) -> list[str]:
+    arguments = ["--dbpath", str(directory), "--port", str(port), "--bind_ip", "127.0.0.1", "--quiet"]
+    if certs is not None:
+        both = directory / "server.pem"  # it wants them in one file
+        both.write_text(Path(certs.good.cert).read_text() + Path(certs.good.key).read_text())
+        arguments += ["--tlsMode", "requireTLS", "--tlsCertificateKeyFile", str(both)]
+        arguments += ["--tlsCAFile", certs.ca, "--tlsAllowConnectionsWithoutCertificates"]
+    return [*arguments, "--auth"] if user is not None else arguments
+
+
+def _ferretdb(directory: Path, port: int, certs: Certs | None, user: User | None) -> list[str]:
+    arguments = ["--handler=sqlite", f"--sqlite-url=file:{directory}/", f"--state-dir={directory}"]
+    arguments += ["--telemetry=disable", "--debug-addr=-"]
+    if certs is None:
+        arguments.append(f"--listen-addr=127.0.0.1:{port}")
+    else:
+        arguments += ["--listen-addr=", f"--listen-tls=127.0.0.1:{port}"]
+        arguments += [f"--listen-tls-cert-file={certs.good.cert}", f"--listen-tls-key-file={certs.good.key}"]
+    if user is not None:
+        arguments += ["--test-enable-new-auth", "--setup-database=admin"]
+        arguments += [f"--setup-username={user.name}", f"--setup-password={user.password}"]
+    return arguments
+
+
+def _create(port: int, certs: Certs | None, user: User) -> None:
+    """The first user of a mongod: whoever comes from the same machine may make it."""
+    import pymongo
+
+    tls: dict[str, Any] = {} if certs is None else {"tls": True, "tlsCAFile": certs.ca}
+    with pymongo.MongoClient[dict[str, Any]]("127.0.0.1", port, **tls) as client:
+        client.admin.command("createUser", user.name, pwd=user.password, roles=["root"])

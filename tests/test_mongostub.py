@@ -10,6 +10,7 @@ import pytest
 import aquests
 from aquests.errors import RequestError
 from aquests.script import script
+from tests.certs import Certs
 
 
 def queued(request: Any) -> Any:
@@ -139,3 +140,11 @@ def test_bad_calls_leave_no_trace(call: Any) -> None:
     with pytest.raises(RequestError):
         call(stub)
     assert aquests.qsize() == before
+
+
+def test_what_a_uri_says_of_certificates(certs: Certs) -> None:
+    stub = aquests.mongodb(f"mongodb://host/db?tls=true&tlsCAFile={certs.ca}&tlsCertificateKeyFile={certs.client.key}")
+    request = stub.findone("c")
+    assert request.endpoint.scheme == "mongodb+tls"
+    assert (request.endpoint.options["ca"], request.endpoint.options["cert"]) == (certs.ca, certs.client.key)
+    queued(request)

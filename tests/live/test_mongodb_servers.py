@@ -14,7 +14,9 @@ from pymongo import errors
 import aquests
 from aquests.errors import RequestError
 from aquests.script import script
-from tests.servers_mongodb import HOW, mongodb_server, program
+from tests.certs import Certs
+from tests.peers import refused_port
+from tests.servers_mongodb import HOW, User, mongodb_server, program
 
 pytestmark = pytest.mark.skipif(program() is None, reason=HOW)
 
@@ -157,8 +159,6 @@ def test_uri(server: str, db: Any, oracle: Any) -> None:
 
 
 def test_a_server_that_is_not_there() -> None:
-    from tests.peers import refused_port
-
     aquests.configure(1, callback=lambda response: None)
     with refused_port() as port:
         response = ask(aquests.mongodb(f"127.0.0.1:{port}", "shop", ("user", "s3cret")).findone("c"))
@@ -172,3 +172,79 @@ def test_what_cannot_be_is_said_at_once(db: Any) -> None:
     with pytest.raises(RequestError, match="16,777,2"):
         db.insert("c", {"a": "x" * 17_000_000})
     assert aquests.qsize() == 0
+
+
+def test_a_dead_host_beside_a_real_one(server: str, db: Any, oracle: Any) -> None:
+    oracle.c.insert_one({"_id": 5})
+    with refused_port() as port:
+        stub = aquests.mongodb(f"mongodb://127.0.0.1:{port},{server}/shop", timeout=20)
+        requests: list[Any] = [stub.findone("c") for _ in range(50)]
+        insert: Any = stub.insert("c", {"_id": 6})
+        assert aquests.fetchall().ok
+    assert [request.response.data["data"] for request in requests] == [[{"_id": 5}]] * 50
+    assert insert.response.url == f"mongodb://{server}/shop" and oracle.c.count_documents({}) == 2
+
+
+# TLS and passwords
+
+USER = User("user", "s3cret")
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory, certs: Certs) -> Iterator[str]:
+    with mongodb_server(tmp_path_factory.mktemp("guarded"), certs, USER) as server:
+        yield server.place
+
+
+@pytest.fixture
+def hung_up() -> Iterator[None]:
+    aquests.configure(2, callback=lambda response: None)
+    yield
+    script.engine.hang_up()
+
+
+@pytest.mark.parametrize("mechanism", [None, "SCRAM-SHA-256", "SCRAM-SHA-1"])
+def test_tls_and_scram(guarded: str, certs: Certs, hung_up: None, mechanism: str | None) -> None:
+    stub = aquests.mongodb(guarded, "shop", USER, tls=True, ca=certs.ca, auth_mechanism=mechanism, auth_source="admin")
+    document = {"_id": f"{mechanism}", "text": "x" * 100_000}
+    assert ask(stub.insert("c", document)).ok
+    assert ask(stub.findone("c", {"_id": f"{mechanism}"})).data["data"] == [document]
+    with pymongo.MongoClient[dict[str, Any]](guarded, tls=True, tlsCAFile=certs.ca, **_as_pymongo()) as oracle:
+        assert oracle.shop.c.find_one({"_id": f"{mechanism}"}) == document
+
+
+def _as_pymongo() -> dict[str, Any]:
+    return {"username": USER.name, "password": USER.password, "serverSelectionTimeoutMS": 5000}
+
+
+def test_tls_in_the_uri(guarded: str, certs: Certs, hung_up: None) -> None:
+    uri = f"mongodb://user:s3cret@{guarded}/shop?authSource=admin&tls=true&tlsCAFile={certs.ca}"
+    assert ask(aquests.mongodb(uri).findone("nothing")).ok
+    unchecked = f"mongodb://user:s3cret@{guarded}/shop?authSource=admin&tls=true&tlsAllowInvalidCertificates=true"
+    assert ask(aquests.mongodb(unchecked).findone("nothing")).ok
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_certificate_of_another_authority(guarded: str, certs: Certs, hung_up: None, known: bool) -> None:
+    ca: dict[str, Any] = {"ca": certs.unknown_ca.cert} if known else {}
+    response = ask(aquests.mongodb(guarded, "shop", USER, tls=True, **ca).findone("c"))
+    assert response.status_code == 713 and "unknown authority" in str(response.error)
+    assert "s3cret" not in f"{response.error!r}{response.url}"
+
+
+def test_a_server_of_tls_that_is_asked_without(guarded: str, hung_up: None) -> None:
+    response = ask(aquests.mongodb(guarded, "shop", timeout=3).findone("c"))
+    assert response.status_code >= 700
+
+
+def test_a_wrong_password(guarded: str, certs: Certs, hung_up: None) -> None:
+    stub = aquests.mongodb(guarded, "shop", ("user", "wr0ng"), tls=True, ca=certs.ca, auth_source="admin")
+    response = ask(stub.insert("c", {"a": 1}))
+    assert response.status_code == 714 and "refused the password" in str(response.error)
+    assert "wr0ng" not in f"{response.error!r}{response.url}"
+
+
+def test_nobody_comes_in_without_a_password(guarded: str, certs: Certs, hung_up: None) -> None:
+    response = ask(aquests.mongodb(guarded, "shop", tls=True, ca=certs.ca).findone("c"))
+    assert response.status_code == 500 and isinstance(response.error, errors.OperationFailure)
+    assert response.error.code == 13
