@@ -249,6 +249,17 @@ def test_a_race_against_postgresql() -> None:
     assert "aquests, fed" in done.stdout and "× asyncpg" in done.stdout and "failed" not in done.stdout
 
 
+def test_a_mixed_race() -> None:
+    result = rounds.run_case(CASES["mixed"], Plan(rounds=1, seconds=0.1, scale=0.001, smoke=True))
+    if result.absent:
+        pytest.skip(result.absent)
+    one, thirds = (row.outcomes[0] for row in result.rows)
+    assert one["count"] == thirds["count"] == 100 and one["asked"] == 67 and thirds["lines"] <= 166
+    ends = [one[f"end_{name}"] for name in ("http", "redis", "postgresql")]
+    assert 0 < max(ends) <= one["seconds"] and all(0 <= one[f"half_{name}"] <= 1 for name in ("http", "redis"))
+    assert sum(thirds[f"end_{name}"] for name in ("http", "redis", "postgresql")) == pytest.approx(thirds["seconds"])
+
+
 def test_a_race_against_mongodb() -> None:
     if shutil.which("mongod") is None and not (CACHE / "ferretdb").is_file():
         pytest.skip("there is no MongoDB server")
