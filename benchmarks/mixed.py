@@ -47,6 +47,7 @@ CASE = Case(
         Column("half_http", "at half time: HTTP", "{:.0%}"),
         Column("half_redis", "Redis", "{:.0%}"),
         Column("half_postgresql", "PostgreSQL", "{:.0%}"),
+        Column("silence", "longest silence, ms", "{:.0f}"),
     ),
     bases=("each third alone",),
     count=100_000,
@@ -56,5 +57,7 @@ CASE = Case(
     note=f"""\
 Alone, each third has the workers of its own case ({LINES[0]} HTTP, {LINES[1]} Redis, {LINES[2]} PostgreSQL), and
 "ends at" is how long it took; one queue has as many together ({{lines:,}}), for whom they are needed.
-At half time: how many of its answers a protocol had. Redis pipelines by itself; all three servers share a core.""",
+At half time: how many of its answers a protocol had. Longest silence: the time without any answer of a protocol that
+had work left, from the first connect on. Redis pipelines by itself. All servers share a core, and there nginx and Redis
+are one process each, PostgreSQL one for each of its lines.""",
 )

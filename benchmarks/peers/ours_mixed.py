@@ -6,6 +6,7 @@ from bisect import bisect
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from time import perf_counter
 
 import aquests
@@ -59,9 +60,13 @@ def together(job: Job) -> Outcome:
         began = perf_counter()
         for number in range(job.count):
             races[number % 3].ask()
+        queued = perf_counter()
         aquests.fetchall()
     half = began + whole.seconds / 2
     outcome = _outcome(whole, races)
+    outcome["silence"] = (
+        max(after - before for race in races for before, after in pairwise([queued, *race.times])) * 1e3
+    )
     for race in races:
         outcome[f"end_{race.name}"] = race.times[-1] - began
         outcome[f"half_{race.name}"] = bisect(race.times, half) / len(race.times)
