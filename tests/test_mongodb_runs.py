@@ -243,6 +243,17 @@ def test_a_server_that_shuts_down_may_have_executed() -> None:
         assert ask(stub.findone("c")).ok
 
 
+@pytest.mark.parametrize("pipeline", [1, 2])
+def test_a_server_that_falls_silent_holds_nobody(pipeline: int) -> None:
+    aquests.configure(1, callback=lambda response: None)
+    with ReplicaSet(1) as members:
+        server = members.elect(0)
+        server.script = lambda command: SILENCE if len(server.seen) <= 3 else None
+        stub = aquests.mongodb(server.place, "shop", timeout=0.2, pipeline=pipeline)
+        answers = finds(stub, 6)
+        assert [response.status_code for response in answers] == [702, 702, 702, 200, 200, 200]
+
+
 @pytest.mark.parametrize("code", [11000, 59, 13])
 def test_a_refusal_is_an_answer(code: int) -> None:
     with ReplicaSet(2) as members:

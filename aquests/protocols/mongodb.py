@@ -83,6 +83,7 @@ class MongoDB:
         self._documents: dict[int, tuple[list[Any], int]] = {}
         """Of cursors that are drained: what came so far, and how many bytes that was."""
         self._forgotten: set[int] = set()
+        self._kills: set[int] = set()
         self._buffer = bytearray()
         self._wanted = 0
         self._opening = 0
@@ -278,6 +279,8 @@ class MongoDB:
             self.room += 1
             cursor = reply.get("cursor") or {}
             self._kill(int(cursor.get("id") or 0), str(cursor.get("ns")).partition(".")[2])
+        elif response_to in self._kills:
+            self._kills.discard(response_to)
         else:
             raise ProtocolError(f"an answer to request {response_to}, which was not asked", first=first)
 
@@ -296,7 +299,8 @@ class MongoDB:
                 documents = cursor["firstBatch"] if "firstBatch" in cursor else cursor["nextBatch"]
             if request_id in self._documents:
                 earlier, read = self._documents.pop(request_id)
-                documents, size = earlier + documents, size + read
+                earlier += documents
+                documents, size = earlier, size + read
             if cursor_id and command.drain and is_fine and size <= x.max_content:
                 self._go_on(x, cursor_id, documents, size)
                 return True
@@ -336,10 +340,12 @@ class MongoDB:
         x.progress += 1
 
     def _kill(self, cursor_id: int, collection: str) -> None:
-        """Let go of a cursor; no answer is wanted."""
+        """Let go of a cursor. An answer is asked for, and not looked at: not all servers can keep from answering."""
         if cursor_id:
+            request_id = next(self._ids)
             kill = {"killCursors": collection, "cursors": [Int64(cursor_id)], "$db": self._database}
-            self.outbox.append(message(next(self._ids), bson.encode(kill), flags=MORE_TO_COME))
+            self.outbox.append(message(request_id, bson.encode(kill)))
+            self._kills.add(request_id)
 
     def receive_eof(self) -> Sequence[Exchange]:
         if self.error is None and not self.room and not self._inflight:
@@ -352,7 +358,9 @@ class MongoDB:
     # The end
 
     def cancel(self, x: Exchange) -> bool:
-        """The late answer is swallowed when it comes."""
+        """With others in flight its late answer is swallowed; alone it ends the line: nobody knows when that comes."""
+        if len(self._inflight) < 2:
+            return False
         for request_id, other in self._inflight.items():
             if other is x:
                 del self._inflight[request_id]

@@ -88,6 +88,24 @@ def test_findall_drains_the_cursor(db: Any, oracle: Any) -> None:
     assert response.data["cursor_id"] == 0
 
 
+def test_what_is_too_large_leaves_a_line_that_goes_on(server: str, db: Any, oracle: Any) -> None:
+    oracle.many.insert_many([{"_id": n, "text": "x" * 1000} for n in range(300)])
+    aquests.configure(1, callback=lambda response: None)
+    little = aquests.mongodb(server, "shop", max_content=50_000)
+    requests: list[Any] = [little.findall("many"), little.findone("many"), little.count("many"), little.findall("many")]
+    report = aquests.fetchall()
+    assert [request.response.status_code for request in requests] == [719, 200, 200, 719]
+    assert report.connections == 1
+
+
+def test_kept_cursors_are_killed(db: Any, oracle: Any) -> None:
+    oracle.many.insert_many([{"_id": n} for n in range(10)])
+    cursor = ask(db.findkc("many", {}, 0, 4)).data["cursor_id"]
+    assert ask(db.kill_cursors([cursor])).ok
+    gone = ask(db.get_more("many", cursor, 4))
+    assert isinstance(gone.error, errors.CursorNotFound) and gone.status_code == 500
+
+
 def test_a_kept_cursor_goes_on(db: Any, oracle: Any) -> None:
     oracle.many.insert_many([{"_id": n} for n in range(10)])
     aquests.configure(1, callback=lambda response: None)

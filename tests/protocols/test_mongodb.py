@@ -164,9 +164,12 @@ def test_an_answer_over_the_limit_is_let_go() -> None:
     harness.submit(x)
     harness.receive(reply(2, batch(["x" * 200], 77)))
     assert isinstance(x.error, TooLarge)
-    asked = parse(harness.sent[-1])
-    assert asked[1] == 2 and asked[2]["cursors"] == [77]  # moreToCome: no answer is wanted
-    assert harness.wire.room == 1
+    asked = parse(harness.sent[-1])[2]
+    assert (asked["killCursors"], asked["cursors"]) == ("c", [77])
+    y = exchange(find())
+    harness.submit(y)
+    harness.receive(reply(3, {"ok": 1}) + reply(4, batch([1])))
+    assert y.data["data"] == [1] and harness.wire.error is None and harness.wire.room == 1
 
 
 @pytest.mark.parametrize(
@@ -209,18 +212,27 @@ def test_documents_travel_beside_the_command() -> None:
 
 
 def test_a_late_answer_to_a_cancelled_request_is_swallowed() -> None:
-    harness = opened()
+    harness = opened(pipeline=2)
     x, y = exchange(find()), exchange(find())
     harness.submit(x)
+    harness.submit(y)
     assert harness.wire.cancel(x) and harness.wire.room == 0
     harness.submitted.remove(x)
     harness.receive(reply(2, batch([1], 77)))
     assert harness.wire.room == 1
-    asked = parse(harness.sent[-1])  # its cursor would stay open for minutes
-    assert asked[1] == 2 and (asked[2]["killCursors"], asked[2]["cursors"]) == ("c", [77])
-    harness.submit(y)
-    harness.receive(reply(4, batch([2])))
-    assert y.data["data"] == [2] and x.data is None
+    asked = parse(harness.sent[-1])[2]  # its cursor would stay open for minutes
+    assert (asked["killCursors"], asked["cursors"]) == ("c", [77])
+    harness.receive(reply(3, batch([2])))
+    assert y.data["data"] == [2] and x.data is None and harness.wire.room == 2
+    harness.receive(reply(4, {"ok": 1}))
+    assert harness.wire.error is None
+
+
+def test_a_request_that_is_alone_is_not_cancelled_without_its_line() -> None:
+    harness = opened(pipeline=2)
+    x = exchange(find())
+    harness.submit(x)
+    assert not harness.wire.cancel(x) and list(harness.wire.inflight) == [x]
 
 
 @pytest.mark.parametrize(
