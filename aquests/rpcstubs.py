@@ -7,31 +7,58 @@ cookies, proxies and limits hold for them. A call only queues, and returns its r
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
+from weakref import ref
 
+from .endpoint import Endpoint, Endpoints
 from .errors import RequestError
-from .exchange import Callback, Codec
-from .httprequest import HttpRequest, make
+from .exchange import Callback, Codec, Request
+from .httprequest import HttpRequest
 from .script import script
 from .stub import Dotted
+from .url import split
 
 
 class HttpStub:
-    """Where the calls go and the options they share, checked where the stub is made."""
+    """Where the calls go and what they share, checked and made once, where the stub is made."""
 
-    __slots__ = ("_headers", "_options", "_url")
+    __slots__ = ("_callback", "_headers", "_meta", "_options", "_url", "_where")
 
-    def __init__(self, url: str, headers: Any, options: dict[str, Any]):
-        probe = HttpRequest("POST", url, b"", headers, **options)  # what is wrong with one of them is said here
+    def __init__(self, url: str, headers: Any, content_type: str, options: dict[str, Any]):
+        self._meta: Mapping[str, Any] | None = options.get("meta")
+        probe = HttpRequest.__new__(HttpRequest)  # what is wrong with one of them is said here
+        probe._prepare("POST", "", url, b"", headers, None, content_type, options, None)
         self._url = probe.url
         self._headers = probe.headers
-        self._options = options | dict(probe.options or {})
+        self._callback = probe.callback
+        self._options = probe.options
+        self._where: tuple[Endpoints, ref[Endpoint]] | None = None
 
-    def _post(self, kind: str, body: bytes, content_type: str, codec: Codec) -> HttpRequest:
+    def _endpoint(self, endpoints: Endpoints) -> Endpoint:
+        """Where the calls go, remembered for as long as anybody uses it."""
+        where = self._where
+        if where is None or where[0] is not endpoints or (found := where[1]()) is None:
+            found = endpoints.find(split(self._url), self._options)
+            self._where = endpoints, ref(found)
+        return found
+
+    def _post(self, kind: str, body: bytes, codec: Codec) -> HttpRequest:
         engine = script.engine
-        options = dict(self._options)
-        request = make("POST", kind, self._url, body, self._headers, None, content_type, options, engine.endpoints)
-        request.codec = codec
+        request = HttpRequest.__new__(HttpRequest)
+        Request.__init__(
+            request,
+            "POST",
+            self._url,
+            body,
+            self._headers,
+            kind=kind,
+            endpoint=self._endpoint(engine.endpoints),
+            callback=self._callback,
+            meta=self._meta,
+            options=self._options,
+            codec=codec,
+        )
         engine.submit(request)
         return request
 
@@ -50,39 +77,44 @@ class HttpStub:
 class XmlRpcStub(HttpStub):
     """What :func:`rpc` returns."""
 
-    __slots__ = ()
+    __slots__ = ("_codec", "_encode")
+
+    def __init__(self, url: str, headers: Any, options: dict[str, Any]):
+        from .protocols.xmlrpc import CONTENT_TYPE, XmlRpc, encode
+
+        super().__init__(url, headers, CONTENT_TYPE, options)
+        self._codec = XmlRpc()
+        self._encode = encode
 
     def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> HttpRequest:
         if kwargs:
             raise TypeError(f"{name}() got {next(iter(kwargs))!r} by name, but XML-RPC knows positional arguments only")
-        from .protocols.xmlrpc import CODEC, CONTENT_TYPE, encode
-
-        return self._post("rpc", encode(name, args), CONTENT_TYPE, CODEC)
+        return self._post("rpc", self._encode(name, args), self._codec)
 
 
 class JsonRpcStub(HttpStub):
     """What :func:`jsonrpc` returns; ``_notify`` is the same stub for calls that the server shall not answer."""
 
-    __slots__ = ("_notifies",)
+    __slots__ = ("_encode", "_notifies")
 
     def __init__(self, url: str, headers: Any, options: dict[str, Any]):
-        super().__init__(url, headers, options)
+        from .protocols.jsonrpc import CONTENT_TYPE, encode
+
+        super().__init__(url, headers, CONTENT_TYPE, options)
+        self._encode = encode
         self._notifies = False
 
     @property
     def _notify(self) -> JsonRpcStub:
-        stub = JsonRpcStub.__new__(JsonRpcStub)
-        stub._url, stub._headers, stub._options = self._url, self._headers, self._options
+        stub = copy(self)
         stub._notifies = True
         return stub
 
     def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> HttpRequest:
         if args and kwargs:
             raise TypeError(f"{name}() got positional and named parameters: JSON-RPC takes one kind or the other")
-        from .protocols.jsonrpc import CONTENT_TYPE, encode
-
-        body, codec = encode(name, kwargs or args, notify=self._notifies)
-        return self._post("jsonrpc", body, CONTENT_TYPE, codec)
+        body, codec = self._encode(name, kwargs or args, notify=self._notifies)
+        return self._post("jsonrpc", body, codec)
 
 
 def rpc(
