@@ -47,7 +47,7 @@ http {{
     server {{
         listen {host}:{port} backlog=4096{ssl};
         listen {host}:{beside} backlog=4096;
-        {certificate}
+        {certificate}{more}
         set $piece "{piece}";
         location = /page {{ default_type {kind}; return 200 "{page}"; }}
         location = /status {{ stub_status; }}
@@ -89,8 +89,17 @@ def document(wanted: Wanted, text: str) -> Iterator[Site]:
 
 
 @contextmanager
+def differing_page(wanted: Wanted) -> Iterator[Site]:
+    """``multiplexed_page``, and in each answer a header that was never sent before: 32 digits, as tracing has it."""
+    if package_version("trustme") is None:
+        raise Absent("trustme is not installed")
+    with _nginx(wanted, tls=True, http2=True, more="\n        add_header X-Request-Id $request_id;") as site:
+        yield site
+
+
+@contextmanager
 def _nginx(
-    wanted: Wanted, *, tls: bool, http2: bool = False, kind: str = "text/plain", text: str = ""
+    wanted: Wanted, *, tls: bool, http2: bool = False, kind: str = "text/plain", text: str = "", more: str = ""
 ) -> Iterator[Site]:
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     if program is None:
@@ -106,6 +115,7 @@ def _nginx(
             descriptors=wanted.lines + 4096,
             ssl=(" ssl" if tls else "") + (" http2" if http2 else ""),
             certificate=_certificate(directory) if tls else "",
+            more=more,
             piece="x" * PIECE,
             kind=kind,
             page=text or "$piece" * (wanted.size // PIECE) + "x" * (wanted.size % PIECE),
