@@ -32,6 +32,14 @@ _LENGTH: Final = name_of("content-length")
 _SIZES: Final = tuple(integer(size, 7) for size in range(1024))
 """Lengths of paths."""
 
+FRAMING: Final = frozenset((":status", "content-length", "content-encoding"))
+"""Fields whose values the rest of an answer depends on; those of HTTP/1.1 only are no good here anyway."""
+SPECIAL: Final = frozenset(("set-cookie", "authentication-info"))
+"""Fields that matter by being there."""
+MAX_PARTS: Final = 1024
+"""Fields kept per place, none with a value of over MAX_PART characters; and MAX_HEADS heads without the others."""
+MAX_PART: Final = 128
+MAX_HEADS: Final = 64
 MAX_REPEATED: Final = 256
 """Requests kept per place, none of them with a block of over MAX_REPEATED_BLOCK bytes."""
 MAX_REPEATED_BLOCK: Final = 2048
@@ -55,7 +63,7 @@ class Origin:
 
     def __init__(self, scheme: str, authority: str, defaults: Pairs, streams: int):
         self.streams = streams
-        self.fields = Blocks(Fields)
+        self.fields = Blocks(Judge())
         self._skip = len(scheme) + 3
         self._scheme = "https" if scheme.startswith("https") else "http"
         self._authority = authority
@@ -136,6 +144,67 @@ class Fields:
                 self.fault = error.message
             if self.head.framing == LENGTH and not self.fault:
                 self.length = self.head.length
+
+
+class Judge:
+    """Makes ``Fields`` of blocks that are new each time, though most of what is in them is not.
+
+    A field that nothing depends on changes nothing but ``pairs``: with other ones of that kind, an answer's head is
+    like that of an answer before it. ``_parts`` holds what a field means for the rest: "" for nothing, its name or
+    all of it otherwise. What looks in the least unusual is all of it.
+    """
+
+    __slots__ = ("_heads", "_parts")
+
+    def __init__(self) -> None:
+        self._parts: dict[Pair, str | Pair] = {}
+        self._heads: dict[tuple[str | Pair, ...], Fields] = {}
+
+    def __call__(self, pairs: tuple[Pair, ...]) -> Fields:
+        known = self._parts.get
+        parts = [part if (part := known(pair)) is not None else self._part(pair) for pair in pairs]
+        key = tuple([part for part in parts if part])
+        like = self._heads.get(key)
+        if like is None or pairs[0][0] != ":status":
+            return self._first(pairs, key)
+        fields = Fields.__new__(Fields)
+        fields.fault = ""
+        fields.length = like.length
+        fields.pairs = pairs[1:]
+        fields.head = _alike(like.head, fields.pairs)  # type: ignore[arg-type]
+        return fields
+
+    def _part(self, pair: Pair) -> str | Pair:
+        """What this field means for the rest; kept."""
+        name, value = pair
+        part: str | Pair = pair
+        if name not in FRAMING and name not in CONNECTION and _NAME.fullmatch(name) and value.isprintable():
+            if " " not in (value[:1], value[-1:]):
+                part = name if name in SPECIAL else ""
+        if len(self._parts) >= MAX_PARTS:
+            self._parts.clear()
+        if len(value) <= MAX_PART:
+            self._parts[pair] = part
+        return part
+
+    def _first(self, pairs: tuple[Pair, ...], key: tuple[str | Pair, ...]) -> Fields:
+        """Judge all of it, and remember what a good head of this kind is like."""
+        fields = Fields(pairs)
+        if fields.head is not None and not fields.fault and fields.pairs == pairs[1:]:
+            if len(self._heads) >= MAX_HEADS:
+                self._heads.clear()
+            self._heads[key] = fields
+        return fields
+
+
+def _alike(head: Head, pairs: tuple[Pair, ...]) -> Head:
+    """The same head with other fields."""
+    other = Head(head.status, head.reason, VERSION, pairs)
+    other.framing = head.framing
+    other.length = head.length
+    other.encodings = head.encodings
+    other.special = head.special
+    return other
 
 
 def _fault(pairs: tuple[Pair, ...]) -> str:

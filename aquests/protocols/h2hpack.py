@@ -10,8 +10,8 @@ Chosen, for what comes in:
 - A block that names nothing from the dynamic table means the same on every line, for ever: what was made of it
   is kept per place, with what it adds to the table. The additions are put off until a block looks into the table.
 - A block that only looks into the table means the same until the table changes: kept per line. Either costs 0.1 µs.
-- Any other block is read here, at 10 µs; Huffman texts seen before are not decoded again. Huffman coding itself
-  and the static table are those of the ``hpack`` package.
+- Any other block is read here, field by field; literals seen before are not decoded again. The automaton of the
+  Huffman coding and the static table are those of the ``hpack`` package.
 
 For what goes out: literals without indexing only, so that the bytes of a block can be used for ever, on every line.
 """
@@ -22,11 +22,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
-from hpack.exceptions import HPACKError
-from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
 from .h2frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, Fault
+from .h2huffman import decode_huffman
 from .http1head import MAX_HEAD, MAX_HEADERS
 
 Pair = tuple[str, str]
@@ -41,11 +40,13 @@ _DYNAMIC: Final = len(STATIC)
 TABLE_SIZE: Final = 4096
 """Bytes of our dynamic table, as counted by RFC 7541 4.1: the initial SETTINGS_HEADER_TABLE_SIZE."""
 OVERHEAD: Final = 32
+_HARMLESS: Final = MAX_HEADERS
+"""Bytes of a block that needs no table and cannot decode to too much: a byte is at most one field of 60 bytes."""
 MAX_KNOWN: Final = 256
 """Blocks kept per place; with Date in each of them they grow old within a second."""
 MAX_OWN: Final = 64
 MAX_TEXTS: Final = 1024
-"""Huffman texts kept per place, none longer than MAX_TEXT bytes."""
+"""Names in Huffman coding kept per place, none longer than MAX_TEXT bytes; and as many literal fields."""
 MAX_TEXT: Final = 128
 
 
@@ -98,26 +99,32 @@ def field(name: str, value: str, secret: bool = False) -> bytes:
 class Blocks(Generic[Made]):
     """What the lines of a place share: ``make(pairs)`` is called once for every distinct block."""
 
-    __slots__ = ("known", "make", "texts")
+    __slots__ = ("known", "literals", "make", "texts")
 
     def __init__(self, make: Callable[[tuple[Pair, ...]], Made]):
         self.make = make
         self.known: dict[bytes, tuple[Made, tuple[Pair, ...]]] = {}
         """Blocks that need no table, with what they add to it."""
+        self.literals: dict[bytes, Pair] = {}
+        """Literal fields as they are encoded."""
         self.texts: dict[bytes, str] = {}
 
     def huffman(self, raw: bytes) -> str:
+        """Names are few: they are kept."""
         decoded = self.texts.get(raw)
         if decoded is None:
-            try:
-                decoded = decode_huffman(raw).decode("latin-1")
-            except HPACKError as error:
-                raise Fault(COMPRESSION_ERROR, "bad Huffman coding in a header block") from error
+            decoded = decode_huffman(raw)
             if len(raw) <= MAX_TEXT:
                 if len(self.texts) >= MAX_TEXTS:
                     self.texts.clear()
                 self.texts[raw] = decoded
         return decoded
+
+    def keep(self, literal: bytes, pair: Pair) -> None:
+        """Remember what a literal field says that depends on no table."""
+        if len(self.literals) >= MAX_TEXTS:
+            self.literals.clear()
+        self.literals[literal] = pair
 
 
 class Decoder(Generic[Made]):
@@ -176,9 +183,11 @@ class Decoder(Generic[Made]):
         return made
 
     def _read(self, block: bytes) -> tuple[Pair, ...]:
-        """The fields. The hot path of blocks that are new each time."""
+        """The fields. The hot path of blocks that are new each time, though most of their fields are not."""
         pairs: list[Pair] = []
-        at = size = 0
+        known = self._blocks.literals
+        added = self._added
+        at = 0
         end = len(block)
         try:
             while at < end:
@@ -196,25 +205,45 @@ class Decoder(Generic[Made]):
                     continue
                 else:  # literal: with indexing (6.2.1), without (6.2.2) or never (6.2.3)
                     mask = 0x3F if byte >= 0x40 else 0x0F
-                    index, at = (byte & mask, at + 1) if byte & mask < mask else _integer(block, at, mask)
-                    if index:
-                        name = (STATIC[index] if index < _DYNAMIC else self._entry(index))[0]
+                    # Where it ends if its numbers are one byte each: only such ones are kept.
+                    name_end = at + 1 if byte & mask else at + 2 + (block[at + 1] & 0x7F)
+                    stop = name_end + 1 + (block[name_end] & 0x7F)
+                    literal = block[at:stop]
+                    found = known.get(literal)
+                    if found is not None:
+                        pair, at = found, stop
                     else:
-                        name, at = self._text(block, at)
-                    value, at = self._text(block, at)
-                    pair = (name, value)
-                    if byte >= 0x40:
-                        self._add(pair)
-                size += len(pair[0]) + len(pair[1]) + OVERHEAD
-                if size > MAX_HEAD or len(pairs) >= MAX_HEADERS:
-                    what = f"over {MAX_HEAD:,} bytes" if size > MAX_HEAD else f"over {MAX_HEADERS} fields"
-                    raise Fault(ENHANCE_YOUR_CALM, f"a header block decodes to {what}")
+                        index = byte & mask
+                        pair, at = self._literal(block, at, mask)
+                        if at == stop and index < mask and index < _DYNAMIC:
+                            self._blocks.keep(literal, pair)
+                    if byte < 0x40:
+                        pass
+                    elif self._pure:
+                        self._changed = True
+                        added.append(pair)
+                    else:
+                        self._changed = True
+                        self._insert(pair)
                 pairs.append(pair)
         except IndexError:
             raise Fault(COMPRESSION_ERROR, "a header block is cut short") from None
+        if end > _HARMLESS or not self._pure:
+            _check_size(pairs)
         return tuple(pairs)
 
-    def _text(self, block: bytes, at: int) -> tuple[str, int]:
+    def _literal(self, block: bytes, at: int, mask: int) -> tuple[Pair, int]:
+        """A literal field, and where it ends."""
+        index, at = _integer(block, at, mask)
+        if index:
+            name = (STATIC[index] if index < _DYNAMIC else self._entry(index))[0]
+        else:
+            name, at = self._text(block, at, self._blocks.huffman)
+        value, at = self._text(block, at, decode_huffman)
+        return (name, value), at
+
+    @staticmethod
+    def _text(block: bytes, at: int, huffman: Callable[[bytes], str]) -> tuple[str, int]:
         """A string literal, and where it ends (5.2)."""
         byte = block[at]
         length, at = (byte & 0x7F, at + 1) if byte & 0x7F < 0x7F else _integer(block, at, 0x7F)
@@ -222,7 +251,7 @@ class Decoder(Generic[Made]):
         if end > len(block):
             raise IndexError
         raw = block[at:end]
-        return (self._blocks.huffman(raw) if byte >= 0x80 else raw.decode("latin-1")), end
+        return (huffman(raw) if byte >= 0x80 else raw.decode("latin-1")), end
 
     # The dynamic table (RFC 7541 2.3.2, 4)
 
@@ -231,13 +260,6 @@ class Decoder(Generic[Made]):
         if index - _DYNAMIC >= len(self._entries):
             raise Fault(COMPRESSION_ERROR, f"header index {index} of {_DYNAMIC + len(self._entries) - 1}")
         return self._entries[index - _DYNAMIC]
-
-    def _add(self, pair: Pair) -> None:
-        self._changed = True
-        if self._pure:
-            self._added.append(pair)
-        else:
-            self._insert(pair)
 
     def _settle(self) -> None:
         """Bring the table up to date: the present block depends on it, or changes its size."""
@@ -266,6 +288,14 @@ class Decoder(Generic[Made]):
         while self._size > self._most:
             name, value = self._entries.pop()
             self._size -= len(name) + len(value) + OVERHEAD
+
+
+def _check_size(pairs: list[Pair]) -> None:
+    """A block is small, what it decodes to need not be."""
+    if len(pairs) > MAX_HEADERS:
+        raise Fault(ENHANCE_YOUR_CALM, f"a header block decodes to over {MAX_HEADERS} fields")
+    if sum([len(name) + len(value) for name, value in pairs]) + OVERHEAD * len(pairs) > MAX_HEAD:
+        raise Fault(ENHANCE_YOUR_CALM, f"a header block decodes to over {MAX_HEAD:,} bytes")
 
 
 def _integer(block: bytes, at: int, mask: int) -> tuple[int, int]:

@@ -6,9 +6,20 @@ from typing import Any
 
 import hpack
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aquests.exchange import Exchange
-from aquests.protocols.h2head import MAX_REPEATED, MAX_REPEATED_BLOCK, Fields, Origin, content_length
+from aquests.protocols.h2head import (
+    MAX_HEADS,
+    MAX_PARTS,
+    MAX_REPEATED,
+    MAX_REPEATED_BLOCK,
+    Fields,
+    Judge,
+    Origin,
+    content_length,
+)
 from aquests.protocols.http1 import MAX_BLOCKS
 from tests.loopback import exchange
 from tests.protocols.test_h2frames import parse
@@ -210,3 +221,38 @@ def test_good_fields(name: str, value: str) -> None:
 )
 def test_malformed(pairs: tuple[tuple[str, str], ...], fault: str) -> None:
     assert fault in Fields(pairs).fault
+
+
+# Blocks that are new, of fields that are not
+
+NAMES = [":status", "content-length", "content-encoding", "set-cookie", "x-id", "date", "X", "connection", "", "te"]
+VALUES = ["200", "204", "304", "103", "5", "5, 5", "x", "gzip", "identity", " y ", "a\n", "", "\xe4"]
+
+
+def shown(fields: Fields) -> Any:
+    head = fields.head
+    told = head and {name: getattr(head, name) for name in type(head).__slots__ if name != "_headers"}
+    return fields.fault, fields.length, fields.pairs, told
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(VALUES)), max_size=5).flatmap(
+            lambda rest: st.sampled_from([(*rest,), ((":status", "200"), *rest), (*rest, (":status", "200"))])
+        ),
+        max_size=12,
+    )
+)
+def test_they_are_judged_as_if_each_were_the_first(blocks: list[tuple[tuple[str, str], ...]]) -> None:
+    judge = Judge()
+    for pairs in blocks:
+        assert shown(judge(pairs)) == shown(Fields(pairs))
+
+
+def test_what_is_kept_is_bounded() -> None:
+    judge = Judge()
+    for number in range(MAX_PARTS + 10):
+        pairs = ((":status", "200"), ("content-length", str(number)), ("x-id", str(number)), ("x-long", "a" * 5000))
+        assert shown(judge(pairs)) == shown(Fields(pairs))
+    assert 0 < len(judge._parts) <= MAX_PARTS and 0 < len(judge._heads) <= MAX_HEADS
+    assert all(len(value) < 5000 for _, value in judge._parts)

@@ -207,14 +207,17 @@ def test_what_is_kept_is_bounded() -> None:
     huffman = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH)
     for number in range(3000):
         word = huffman.encode(b"id-%d" % number)
-        line.decode(b"\x00\x01a" + bytes((0x80 | len(word),)) + word)
-        assert len(blocks.known) <= MAX_KNOWN and len(blocks.texts) <= MAX_TEXTS
+        coded = bytes((0x80 | len(word),)) + word
+        assert line.decode(b"\x00" + coded + coded) == ((f"id-{number}", f"id-{number}"),)
+        assert len(blocks.known) <= MAX_KNOWN
+        assert 0 < len(blocks.texts) <= MAX_TEXTS and 0 < len(blocks.literals) <= MAX_TEXTS
     line.decode(b"\x40\x01a\x01b")
     for number in range(1000):
         assert line.decode(b"\xbe\x00\x01a" + text(b"%d" % number)) == (("a", "b"), ("a", str(number)))
         assert len(line._own) <= MAX_OWN
     long = huffman.encode(b"x" * 2000)
-    assert line.decode(b"\x00\x01a" + integer(len(long), 7, 0x80) + long) == (("a", "x" * 2000),)
+    coded = integer(len(long), 7, 0x80) + long
+    assert line.decode(b"\x00" + coded + coded) == (("x" * 2000,) * 2,)
     assert max(map(len, blocks.texts)) <= h2hpack.MAX_TEXT
 
 
