@@ -31,6 +31,7 @@ class Server(NamedTuple):
     """``place`` is ``host:port``."""
 
     place: str
+    process: subprocess.Popen[bytes]
 
 
 class User(NamedTuple):
@@ -66,7 +67,7 @@ def mongodb_server(directory: Path, certs: Certs | None = None, user: User | Non
         until(answers, 30.0)
         if is_mongod and user is not None:
             _create(port, certs, user)
-        yield Server(f"127.0.0.1:{port}")
+        yield Server(f"127.0.0.1:{port}", process)
     finally:
         process.terminate()
         process.wait(20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import bson
@@ -201,6 +202,28 @@ def test_a_dead_host_beside_a_real_one(server: str, db: Any, oracle: Any) -> Non
         assert aquests.fetchall().ok
     assert [request.response.data["data"] for request in requests] == [[{"_id": 5}]] * 50
     assert insert.response.url == f"mongodb://{server}/shop" and oracle.c.count_documents({}) == 2
+
+
+def test_a_server_that_is_killed_in_the_middle(server: str, oracle: Any, hung_up: None, tmp_path: Path) -> None:
+    oracle.c.insert_many([{"_id": n} for n in range(100)])
+    aquests.configure(8, callback=lambda response: None)
+    with mongodb_server(tmp_path) as mortal:
+        with pymongo.MongoClient[dict[str, Any]](mortal.place) as client:
+            client.shop.c.insert_many([{"_id": n} for n in range(100)])
+        answers: list[Any] = []
+
+        def on_answer(response: Any) -> None:
+            answers.append(response)
+            if len(answers) == 300:
+                mortal.process.kill()
+
+        stub = aquests.mongodb(f"mongodb://{mortal.place},{server}/shop", timeout=20, callback=on_answer)
+        requests: list[Any] = [stub.findone("c", {"_id": n % 100}) for n in range(1000)]
+        report = aquests.fetchall()
+    assert report.ok and len(answers) == 1000
+    assert [request.response.data["data"] for request in requests] == [[{"_id": n % 100}] for n in range(1000)]
+    assert {response.url for response in answers} == {f"mongodb://{mortal.place}/shop", f"mongodb://{server}/shop"}
+    oracle.drop_collection("c")
 
 
 # TLS and passwords
