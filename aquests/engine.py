@@ -33,7 +33,7 @@ from .sources import Sources
 from .stats import Lane, Stats
 
 if TYPE_CHECKING:
-    from .seam import Line
+    from .seam import Line, Wire
 
 TURN: Final = 64
 """Answers a line gives to its own place before it yields to a place without any line."""
@@ -90,7 +90,7 @@ class Engine:
         self._log = as_logger(settings.logger) if settings.logger is not None else get_logger()
         self._callback = settings.callback
         self._patience = settings.timeout
-        self._choosy = bool(self._outdated) or not settings.use_pool
+        self._weigh()
         self._note_patience(min(settings.timeout, settings.deadline or settings.timeout))
         if old is not None and old.line_key() != settings.line_key():
             self._retire(len(self._channels))
@@ -98,6 +98,10 @@ class Engine:
             self._retire(self.lines - len(self._outdated) - settings.workers)
         if settings.qrandom != (old is not None and old.qrandom):
             rearrange(self.queue, self.endpoints, settings.qrandom)
+
+    def _weigh(self) -> None:
+        """Must lines be looked at before they are fed? Seldom: so the hot path asks one flag."""
+        self._choosy = self._stopping or bool(self._outdated) or not self.settings.use_pool
 
     def _retire(self, number: int) -> None:
         """So many lines end: idle ones at once, the others with what they are doing."""
@@ -177,6 +181,7 @@ class Engine:
             self._dispatch()
             events = self.loop.step(0.0 if self.idle else timeout)
             self._dispatch()
+            self.loop.send()
             return events
         finally:
             self._stepping = False
@@ -194,7 +199,7 @@ class Engine:
 
     def stop(self) -> None:
         """Take nothing more from the queue. May be called from a signal handler; ``run`` returns soon."""
-        self._stopping = True
+        self._stopping = self._choosy = True
         self.loop.wake()
 
     def hang_up(self) -> None:
@@ -210,6 +215,7 @@ class Engine:
                 self._fail(self._again.popleft(), stopped())
         finally:
             self._stepping = self._stopping = False
+            self._weigh()
 
     def close(self) -> None:
         """Close every line and give all descriptors and threads back. The engine cannot be used again."""
@@ -245,7 +251,6 @@ class Engine:
                 return
             if endpoint.roomy:
                 channel = next(iter(endpoint.roomy))
-                self._rouse(channel)
                 self._feed(channel)
                 channel.review()
             elif endpoint.lines >= endpoint.most:
@@ -306,7 +311,7 @@ class Engine:
             self._fail(x, stopped())
             channel.close()
             return
-        self._send(channel, x, self.loop.now)
+        self._send(channel, x.begin(self.loop.now, self.settings))
         self._feed(channel)
 
     def _make_do(self, x: Exchange) -> bool:
@@ -338,57 +343,54 @@ class Engine:
 
     def _feed(self, channel: Line) -> None:
         """Fill a line from its place's waiting requests; else let it rest. The hot path."""
-        wire = channel.wire
-        assert wire is not None
         endpoint = channel.endpoint
-        waiting = endpoint.waiting
-        if self._sources and self.queue.size < self.settings.concurrency:
-            self._draw()
+        if endpoint.roomy:
+            self._rouse(channel)
+        if channel.blocked:
+            return
         queue = self.queue
-        if (
-            waiting
-            and wire.room
-            and not channel.blocked
-            and not self._stopping
-            and not ((self._choosy or len(queue.order) > 1) and self._yields(channel))
-        ):
-            settings = self.settings
+        if self._sources and queue.size < self.settings.concurrency:
+            self._draw()
+        wire: Wire = channel.wire  # type: ignore[assignment]
+        waiting = endpoint.waiting
+        if waiting and wire.room and not ((self._choosy or len(queue.order) > 1) and self._yields(channel)):
             now = monotonic()
+            settings = self.settings
             while True:
                 queue.size -= 1
-                self._send(channel, waiting.popleft().begin(now, settings), now)
+                self._send(channel, waiting.popleft().begin(now, settings))
                 if not wire.room or not waiting:
                     break
-            channel.flush()
-        if not wire.inflight:
-            self._rest(channel)
-        elif wire.room and not channel.blocked and not (self._choosy and self._is_spent(channel)):
-            endpoint.roomy[channel] = None
+        if wire.room:
+            if not wire.inflight:
+                self._rest(channel)
+            elif not (self._choosy and self._is_spent(channel)):
+                endpoint.roomy[channel] = None
 
-    def _send(self, channel: Line, x: Exchange, now: float) -> None:
-        """Hand one exchange to a line that has room. The caller flushes."""
-        x.sent_at = now
-        x.deadline = now + x.patience
-        if x.limit and x.limit < x.deadline:
-            x.deadline = x.limit
-            self._note_patience(x.limit - x.started_at)
-            if x.limit <= now:
-                self._fail(x, overdue(x))
-                return
+    def _send(self, channel: Line, x: Exchange) -> None:
+        """Hand an exchange whose turn has come to a line that has room."""
         try:
             if x.ruled:
-                self.rules.prepare(x)
+                self._prepare(x)
             channel.submit(x)
-        except RequestError as error:
+        except AquestsError as error:
             self._fail(x, error)
             return
         self.sent += 1
-        if x.patience != self._patience:
-            self._note_patience(x.patience)
+
+    def _prepare(self, x: Exchange) -> None:
+        """What some exchanges need before they are sent. Raises TimedOut when it is too late for that."""
+        self._note_patience(x.patience)
+        if x.limit and x.limit < x.deadline:
+            x.deadline = x.limit
+            self._note_patience(x.limit - x.started_at)
+            if x.limit <= x.sent_at:
+                raise overdue(x)
+        self.rules.prepare(x)
 
     def _yields(self, channel: Line) -> bool:
         """Should this line give way to another place, or to a new line?"""
-        if self._choosy and self._is_spent(channel):
+        if self._stopping or (self._choosy and self._is_spent(channel)):
             return True
         first = self.queue.first()
         if first is None or first is channel.endpoint:
@@ -402,12 +404,10 @@ class Engine:
         return channel in self._outdated or (channel.uses > 0 and not self.settings.use_pool)
 
     def _rest(self, channel: Line) -> None:
-        """Nothing in flight: the line idles, or ends if it may not be used again."""
-        if channel.phase != "open":
-            return
+        """Nothing in flight, and room: the line idles, or ends if it may not be used again."""
         if self._choosy and self._is_spent(channel):
             channel.close()
-        elif channel.wire is not None and channel.wire.room and not channel.blocked:
+        else:
             self._idle[channel] = None
             channel.endpoint.roomy[channel] = None
 
@@ -426,7 +426,6 @@ class Engine:
         if self._again:
             self._join(channel)
         if endpoint.waiting or self._sources or channel not in endpoint.roomy:
-            self._rouse(channel)
             self._feed(channel)
 
     def _join(self, channel: Line) -> None:
@@ -435,7 +434,7 @@ class Engine:
             if x.endpoint is channel.endpoint and channel.room and channel.opened_at > x.sent_at:
                 self._again.remove(x)
                 self._rouse(channel)
-                self._send(channel, x, monotonic())
+                self._send(channel, x.begin(monotonic(), self.settings))
 
     def on_finished(self, channel: Line, exchanges: Sequence[Exchange]) -> None:
         """Settle each exchange, then give the line its next work."""
@@ -446,17 +445,14 @@ class Engine:
                 self._settle(x)
             else:
                 self._review(channel, x)
-        if channel.endpoint.roomy:
-            self._rouse(channel)
-        if channel.phase == "open":
-            self._feed(channel)
+        self._feed(channel)
 
     def on_closed(self, channel: Line, error: AquestsError | None) -> None:
         """The slot is free. ``step`` dispatches after the batch."""
         self._channels.pop(channel, None)
         if channel in self._outdated:
             self._outdated.remove(channel)
-            self._choosy = bool(self._outdated) or not self.settings.use_pool
+            self._weigh()
         self.stats.bytes_sent += channel.bytes_sent
         self._rouse(channel)
         self._slot_freed(channel.endpoint)
@@ -472,16 +468,14 @@ class Engine:
 
     def _settle(self, x: Exchange) -> None:
         """Count, and hand to the user: the exactly-once end of every request. The hot path."""
-        request = x.request
-        assert request is not None
+        request: Request = x.request  # type: ignore[assignment]
         x.request = None
-        response = Response(x, request)
-        request.response = response
+        request.response = response = Response(x, request)
         head = x.head
         error = x.error
         if request.req_id < 0:
             self.finished -= 1  # asked aside
-        elif head is not None and not isinstance(error, AquestsError):
+        elif head is not None and (error is None or not isinstance(error, AquestsError)):
             try:
                 lane = self._lanes[head.lane]
             except KeyError:

@@ -104,10 +104,7 @@ class Request:
 
     def begin(self, now: float, settings: Settings) -> Exchange:
         """The first attempt, when a worker takes the request from the queue."""
-        x = Exchange(self, now, settings)
-        if self.options:
-            x.apply(self.options, now)
-        return x
+        return Exchange(self, now, settings)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.req_id} {self.method} {self.url}>"
@@ -199,16 +196,17 @@ class Exchange:
         self.started_at = now
         """When the first attempt was taken from the queue."""
         self.sent_at = now
+        """When this attempt had its turn: it was handed to a line, or to be dialled for."""
         self.first_at = 0.0
         self.finished_at = 0.0
         self.patience = settings.timeout
         """Seconds without progress until this attempt is timed out."""
-        self.deadline = 0.0
-        """When this attempt is timed out; set when it is sent, moved on by progress."""
-        self.limit = 0.0 if settings.deadline is None else now + settings.deadline
+        self.deadline = now + settings.timeout
+        """When this attempt is timed out; moved on by progress."""
+        self.limit = 0.0
         """When all attempts together are timed out; 0.0 for never."""
-        self.ruled = settings.cookie
-        """The rules must look at it before it is sent: cookies, credentials."""
+        self.ruled = False
+        """Something must be done before it is sent: cookies, credentials, timeouts of its own."""
         self.progress = 0
         """Bytes of the answer seen; the wire counts, the sweep compares with ``mark``."""
         self.mark = 0
@@ -225,6 +223,8 @@ class Exchange:
         self.error: Any = None
         self.trail: Trail | None = None
         self.line: Line | None = None
+        if request.options or settings.ruled:
+            self._apply(request.options or {}, settings)
 
     @property
     def req_id(self) -> int:
@@ -236,13 +236,15 @@ class Exchange:
         """Redirects that were followed on the way here."""
         return 0 if self.trail is None else len(self.trail.history)
 
-    def apply(self, options: Mapping[str, Any], now: float) -> None:
+    def _apply(self, options: Mapping[str, Any], settings: Settings) -> None:
         """Options of the request against the settings of the run."""
         self.patience = options.get("timeout", self.patience)
+        self.deadline = self.started_at + self.patience
         self.max_content = options.get("max_content", self.max_content)
-        if "deadline" in options:
-            self.limit = now + options["deadline"]
-        self.ruled = self.ruled or "auth" in options
+        seconds = options.get("deadline", settings.deadline)
+        if seconds is not None:
+            self.limit = self.started_at + seconds
+        self.ruled = True
 
     def again(self) -> Exchange:
         """The next attempt: the same request, nothing answered. This one lets go of the request."""
@@ -261,7 +263,9 @@ class Exchange:
         return x
 
     def begin(self, now: float, settings: Settings) -> Exchange:
-        """A second attempt waits in the queue like a request, but has begun already."""
+        """Another attempt waits in the queue like a request; now it has its turn."""
+        self.sent_at = now
+        self.deadline = now + self.patience
         return self
 
     def __repr__(self) -> str:
@@ -357,11 +361,11 @@ class Response:
     @property
     def status_code(self) -> int:
         """The protocol's status, or 700 and above when the line failed (``errors.REASONS``)."""
-        error = self._x.error
-        if isinstance(error, AquestsError):
+        x = self._x
+        error = x.error
+        if error is not None and isinstance(error, AquestsError):
             return error.code
-        head = self._x.head
-        return head.status if head else 701
+        return x.head.status if x.head else 701
 
     code = status_code
 

@@ -277,6 +277,7 @@ class Blocking(Request):
             x.patience += self.seconds
         elif x.limit:
             x.patience = max(x.patience, x.limit - now)
+        x.deadline = now + x.patience
         return x
 
 

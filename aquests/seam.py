@@ -221,9 +221,11 @@ class Line(Protocol):
 
     def open(self, address: Address, tls: Tls | None = None) -> None: ...
 
-    def submit(self, x: Exchange) -> None: ...
+    def submit(self, x: Exchange) -> None:
+        """Hand an exchange to the wire; it is sent at the end of the batch.
 
-    def flush(self) -> None: ...
+        Raises RequestError, with nothing changed, if it cannot be encoded.
+        """
 
     def review(self) -> None:
         """The line was fed, or one of its exchanges cancelled, from outside of a handler: go on as after an answer."""

@@ -34,6 +34,7 @@ class Settings:
         "max_redirects",
         "proxy",
         "qrandom",
+        "ruled",
         "timeout",
         "trust_env",
         "use_pool",
@@ -87,6 +88,8 @@ class Settings:
         self.max_redirects = _number("max_redirects", max_redirects, 0, whole=True)
         self.max_content = _number("max_content", max_content, 0, whole=True)
         self.max_ratio = _number("max_ratio", max_ratio, 1)
+        self.ruled: bool = cookie or deadline is not None
+        """Every request needs something before it is sent."""
         self.concurrency: int = self.workers if force_http1 else self.workers * self.http2_constreams
 
     def line_key(self) -> tuple[Any, ...]:

@@ -73,7 +73,7 @@ IO_MODULES = {"socket", "ssl", "time", "select", "selectors", "asyncio", "thread
 """What a protocol must not touch: it is a machine of bytes, without a socket, a clock, a loop or a log."""
 
 CATCH_ALL = {
-    "aquests/lib/loop.py": 2,  # around a handler of a descriptor, around a call that was put off
+    "aquests/lib/loop.py": 3,  # around a handler of a descriptor, around its sends, around a call that was put off
     "aquests/body.py": 1,  # around the user's file or iterable of a body
     "aquests/protocols/postgresql.py": 3,  # around the user's adapters of parameters, and casters of values
     "aquests/protocols/sqlite.py": 1,  # the same

@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from ..errors import AquestsError, Cancelled, ConnectError, PeerClosed, ReadError, TlsError, WriteError
+from ..errors import AquestsError, ConnectError, PeerClosed, ReadError, TlsError, WriteError
+from .base import BaseChannel
 from .poller import READ, WRITE
 from .stacked import Stacked
 
@@ -38,81 +38,32 @@ UNIX_RETRY: Final = 0.01
 """Seconds until a unix socket with a full backlog is tried again."""
 
 
-class Channel:
-    """One line to ``endpoint``. Reports to ``owner``; ``make_wire(alpn)`` is called when the transport is up.
-
-    ``patience`` is the seconds each phase of the making (connect, tls) may take; ``deadline`` the
-    moment the present phase ends, for the owner's sweep. ``connect_seconds`` and ``tls_seconds`` tell what they took.
-    """
+class Channel(BaseChannel["Wire"]):
+    """A line over a socket of its own."""
 
     __slots__ = (
         "_address",
         "_due",
         "_fd",
-        "_make_wire",
-        "_on_finished",
         "_outbox",
-        "_owner",
-        "_phase_began",
-        "_receive",
+        "_outgoing",
         "_recv",
         "_resume",
         "_send",
         "_sock",
         "_tls",
         "_unsent",
-        "at_close",
-        "blocked",
-        "bytes_sent",
-        "connect_seconds",
-        "deadline",
-        "endpoint",
-        "loop",
-        "opened_at",
-        "patience",
-        "phase",
-        "tls_seconds",
-        "uses",
-        "wire",
     )
 
     def __init__(self, loop: Loop, owner: Owner, endpoint: Any, make_wire: MakeWire, patience: float):
-        self.loop = loop
-        self.endpoint = endpoint
-        self.patience = patience
-        self.deadline = 0.0
-        self.uses = 0
-        self.bytes_sent = 0
-        self.opened_at = 0.0
-        self.connect_seconds = 0.0
-        self.tls_seconds = 0.0
-        self.phase = "new"
-        self.blocked = False
-        """Bytes wait to be sent: the channel is not fed."""
-        self.wire: Wire | None = None
-        self.at_close: Callable[[], None] | None = None
-        """Called once when the line ends: to keep a TLS session, for instance."""
-        self._make_wire = make_wire
+        super().__init__(loop, owner, endpoint, make_wire, patience)
+        self._outgoing = loop.outgoing
         self._sock: socket.socket | None = None
         self._fd = -1
         self._tls: Tls | None = None
         self._unsent: memoryview | None = None
         self._due = False
-        self.adopt(owner)
-
-    def adopt(self, owner: Owner) -> None:
-        """Report to ``owner`` from now on: how a dial hands a finished line to the engine."""
-        self._owner = owner
-        self._on_finished = owner.on_finished
-
-    @property
-    def room(self) -> int:
-        """How many more exchanges the line takes now."""
-        return 0 if self.blocked or self.wire is None else self.wire.room
-
-    @property
-    def inflight(self) -> Collection[Exchange]:
-        return () if self.wire is None else self.wire.inflight
+        """The loop has been asked to call ``drain``."""
 
     # Making the line
 
@@ -224,7 +175,6 @@ class Channel:
         self.opened_at = self.loop.now
         wire = self.wire = self._make_wire(alpn)
         self._outbox = wire.outbox
-        self._receive = wire.receive
         self._resume = self._on_open if self._tls is None else self._on_open_tls
         self.loop.modify(self._fd, READ | WRITE if self.blocked else READ)
         self.loop.handle(self._fd, self._on_writable if self.blocked else self._resume)
@@ -250,9 +200,12 @@ class Channel:
         if not data:
             self._on_eof()
             return
-        finished = self._receive(data)
+        wire: Wire = self.wire  # type: ignore[assignment]
+        finished = wire.receive(data)
         if finished:
             self._on_finished(self, finished)
+            if self._due and not wire.room and not wire.begun and wire.reusable:
+                return  # the plain turn: answered, and asked again
         self._after()
 
     def _on_open_tls(self, mask: int) -> None:
@@ -287,10 +240,7 @@ class Channel:
             self._tls_broken(error)
             return
         if plain:
-            finished = self._receive(plain)
-            if finished:
-                self._on_finished(self, finished)
-            self._after()
+            self._take(plain)
         if tls.error is not None and self.phase == "open":  # there was garbage behind the plaintext
             self._tls_broken(tls.error)
         elif tls.closed and self.phase == "open":
@@ -304,9 +254,12 @@ class Channel:
         self.close(error)
 
     def _take(self, data: bytes) -> None:
-        finished = self._receive(data)
+        wire: Wire = self.wire  # type: ignore[assignment]
+        finished = wire.receive(data)
         if finished:
             self._on_finished(self, finished)
+            if self._due and not wire.room and not wire.begun and wire.reusable:
+                return  # the plain turn: answered, and asked again
         self._after()
 
     def _after(self) -> None:
@@ -323,8 +276,8 @@ class Channel:
             self._owner.on_room(self)
             if self.wire is not wire:
                 return  # upgraded: the new wire has been looked after
-        if (self._outbox or wire.hungry) and not self._due:
-            self.flush()
+        if self._outbox or wire.hungry:
+            self._flush()
         if wire.error is not None or (not wire.reusable and not wire.inflight):
             self.drain()  # the last words
             self.close(wire.error)
@@ -369,29 +322,34 @@ class Channel:
     # Sending
 
     def submit(self, x: Exchange) -> None:
-        """Hand an exchange to the wire. Raises RequestError, with nothing changed, if it cannot be encoded."""
-        assert self.wire is not None
-        self.wire.submit(x)
-        self.uses += 1
+        """Hand an exchange to the wire; it is sent at the end of the batch.
 
-    def flush(self) -> None:
-        """Send the outbox: at the end of the loop's batch if one is running, else at once."""
-        outgoing = self.loop.outgoing
-        if outgoing is None:
-            self.drain()
-        elif not self._due:
+        Raises RequestError, with nothing changed, if it cannot be encoded.
+        """
+        self.wire.submit(x)  # type: ignore[union-attr]
+        self.uses += 1
+        if not self._due:  # as _flush does
             self._due = True
-            outgoing.append(self)
+            self._outgoing.append(self)
+
+    def _flush(self) -> None:
+        """Send the outbox at the end of the loop's batch."""
+        if not self._due:
+            self._due = True
+            self._outgoing.append(self)
 
     def drain(self) -> None:
         """Send the outbox; keep what the system does not take, and ask for writability then, or for a hungry wire."""
-        self._due = False
-        if self.phase != "open":
+        if not self._due:
             return  # ended since it was asked for
+        self._due = False
         outbox = self._outbox
         if outbox and not self.blocked:
-            data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
-            outbox.clear()
+            if len(outbox) == 1:
+                data = outbox.pop()
+            else:
+                data = b"".join(outbox)
+                outbox.clear()
             if self._tls is not None:
                 try:
                     data = self._tls.seal(data)
@@ -480,38 +438,24 @@ class Channel:
         assert self.wire is not None
         survives = self.wire.cancel(x)
         if survives:
-            self.flush()
+            self._flush()
         return survives
 
     def close(self, error: AquestsError | None = None) -> None:
-        """End the line, once. What is in flight is handed back as finished, then ``on_closed`` is reported."""
         if self.phase == "closed":
             return
-        was_open = self.phase == "open"
-        wire = self.wire
-        if was_open and error is None and not self.blocked:
+        if self.phase == "open" and error is None and not self.blocked:
             self._farewell()
         self.phase = "closed"
         self.blocked = True
+        self._due = False
         self._unsent = None
         if self._sock is not None:
             self.loop.remove(self._fd)
             self._sock.close()
             self._sock = None
-        if wire is not None:
-            lost = wire.abandon(error or Cancelled("the line was closed", endpoint=self.endpoint.label))
-            if lost:
-                self._on_finished(self, lost)
-        if self.at_close is not None:
-            self.at_close()
         self._resume = _ended  # its own method: a ring that only the collector would free
-        self._owner.on_closed(self, error)
-
-    def crash(self, error: Exception) -> None:
-        """A handler of ours raised: the line is lost, its exchanges are not."""
-        fault = AquestsError(f"internal error: {type(error).__name__}: {error}", endpoint=self.endpoint.label)
-        fault.__cause__ = error
-        self.close(fault)
+        self._report_end(self._lost(error), error)
 
     def _farewell(self) -> None:
         assert self.wire is not None
@@ -532,14 +476,6 @@ class Channel:
                 self._send(data)
             except OSError:
                 pass
-
-    def _enter(self, phase: str) -> None:
-        self.phase = phase
-        self._phase_began = self.loop.now
-        self.deadline = self._phase_began + self.patience
-
-    def _age(self) -> float:
-        return self.loop.now - self._phase_began
 
 
 _WORDS = {

@@ -62,8 +62,9 @@ class Loop:
         self._soon: deque[Callable[[], None]] = deque()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = count()
-        self.outgoing: list[Sender] | None = None
-        """While handlers run: whose ``drain()`` is called when all of them have. None outside of a batch."""
+        self.outgoing: list[Sender] = []
+        """Whose ``drain()`` is called when all handlers of the batch have run, and before the next poll. The list is
+        always the same one."""
         self._stepping = False
         self._wake = Wake()
         self._closed = False
@@ -148,11 +149,10 @@ class Loop:
         self._stepping = True
         self._thread = threading.get_ident()
         try:
+            self.send()
             events = self._poller.poll(self._patience(timeout))
             self.now = self._clock()
             self._joining = {}
-            outgoing: list[Sender] = []
-            self.outgoing = outgoing
             handlers = self._handlers
             for fd, mask in events:
                 handler = handlers.get(fd)
@@ -163,22 +163,28 @@ class Loop:
                         self._crashed(handler, error)
             if self._joining:
                 handlers.update(self._joining)
-            self._joining = self.outgoing = None
-            for sender in outgoing:
-                self._guarded(sender.drain)
+            self._joining = None
             if self._soon:
                 self._run_soon()
             if self._timers:
                 self._run_timers()
+            self.send()
             return len(events)
         finally:
             if self._joining is not None:  # a BaseException passed through
                 self._handlers.update(self._joining)
                 self._joining = None
-            if self.outgoing is not None:
-                self._soon += [sender.drain for sender in self.outgoing]
-                self.outgoing = None
             self._stepping = False
+
+    def send(self) -> None:
+        """Let everybody in ``outgoing`` send. For who asks for it outside of ``step``, and does not step at once."""
+        outgoing = self.outgoing
+        for sender in outgoing:
+            try:
+                sender.drain()
+            except Exception as error:
+                self._crashed(sender.drain, error)
+        outgoing.clear()
 
     def close(self) -> None:
         """Give the descriptors back. Handlers that are left get nothing more."""
@@ -186,6 +192,7 @@ class Loop:
             self._closed = True
             self._handlers.clear()
             self._soon.clear()
+            self.outgoing.clear()
             self._timers.clear()
             self._poller.close()
             self._wake.close()

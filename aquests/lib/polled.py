@@ -15,11 +15,12 @@ Traps this file lives with:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import AquestsError, Cancelled
+from ..errors import AquestsError
 from .aside import aside
+from .base import BaseChannel
 from .poller import READ, WRITE
 
 if TYPE_CHECKING:
@@ -31,81 +32,27 @@ MASKS: Final = (READ | WRITE, READ, WRITE)
 """What to wait for, by what ``driver.poll()`` says: nothing is pending, it wants to read, it wants to write."""
 
 
-class PolledChannel:
-    """One line to ``endpoint``, moved by a driver. Reports to ``owner``; offers what :class:`Channel` does.
-
-    ``make_driver(None)`` is called by ``open``. ``connect_seconds`` counts all until the driver has room:
+class PolledChannel(BaseChannel["Driver"]):
+    """A line moved by a driver: ``make_driver(None)`` is called by ``open``.
+    ``connect_seconds`` counts all until the driver has room:
     connecting, TLS and logging in are one thing to it.
     """
 
-    __slots__ = (
-        "_collect",
-        "_fd",
-        "_make_driver",
-        "_on_finished",
-        "_owner",
-        "_pending",
-        "_phase_began",
-        "_poll",
-        "at_close",
-        "blocked",
-        "bytes_sent",
-        "connect_seconds",
-        "deadline",
-        "endpoint",
-        "loop",
-        "opened_at",
-        "patience",
-        "phase",
-        "tls_seconds",
-        "uses",
-        "wire",
-    )
+    __slots__ = ("_collect", "_fd", "_pending", "_poll")
 
     def __init__(
         self, loop: Loop, owner: Owner, endpoint: Any, make_driver: Callable[[str | None], Driver], patience: float
     ):
-        self.loop = loop
-        self.endpoint = endpoint
-        self.patience = patience
-        self.deadline = 0.0
-        self.uses = 0
-        self.bytes_sent = 0
-        """Stays 0: the driver does not tell."""
-        self.opened_at = 0.0
-        self.connect_seconds = 0.0
-        self.tls_seconds = 0.0
-        self.phase = "new"
-        self.blocked = False
-        self.wire: Driver | None = None
-        self.at_close: Callable[[], None] | None = None
-        self._make_driver = make_driver
+        super().__init__(loop, owner, endpoint, make_driver, patience)
         self._fd = -1
         self._pending = 1
-        self.adopt(owner)
-
-    def adopt(self, owner: Owner) -> None:
-        """Report to ``owner`` from now on."""
-        self._owner = owner
-        self._on_finished = owner.on_finished
-
-    @property
-    def room(self) -> int:
-        """How many more exchanges the line takes now."""
-        return 0 if self.blocked or self.wire is None else self.wire.room
-
-    @property
-    def inflight(self) -> Collection[Exchange]:
-        return () if self.wire is None else self.wire.inflight
 
     # Making the line
 
     def open(self, address: Address, tls: Tls | None = None) -> None:
         """Begin to connect; ``tls`` is the driver's own affair. What fails at once arrives by ``loop.soon``."""
-        self.phase = "connect"
-        self._phase_began = self.loop.now
-        self.deadline = self._phase_began + self.patience
-        driver = self.wire = self._make_driver(None)
+        self._enter("connect")
+        driver = self.wire = self._make_wire(None)
         self._poll, self._collect = driver.poll, driver.collect
         try:
             driver.connect(address)
@@ -139,22 +86,20 @@ class PolledChannel:
         self.loop.modify(self._fd, READ, self._on_open)
         self.phase = "open"
         self.opened_at = self.loop.now
-        self.connect_seconds = self.opened_at - self._phase_began
+        self.connect_seconds = self._age()
         self._owner.on_room(self)
         self._after()
 
     # Asking and answers
 
     def submit(self, x: Exchange) -> None:
-        """Hand an exchange to the driver. Raises RequestError, with nothing changed, if it cannot be asked."""
-        assert self.wire is not None
-        self.wire.submit(x)
-        self.uses += 1
+        """Hand an exchange to the driver. Raises RequestError, with nothing changed, if it cannot be asked.
 
-    def flush(self) -> None:
-        """See to it that what was submitted is sent. Reports nothing: what is found here arrives by ``loop.soon``."""
-        driver = self.wire
-        assert driver is not None
+        Reports nothing: what goes wrong in sending it arrives by ``loop.soon``.
+        """
+        driver: Driver = self.wire  # type: ignore[assignment]
+        driver.submit(x)
+        self.uses += 1
         if driver.error is not None:
             self._drop()
         if driver.unsent or driver.error is not None:
@@ -218,28 +163,16 @@ class PolledChannel:
         return self.wire.cancel(x)
 
     def close(self, error: AquestsError | None = None) -> None:
-        """End the line, once. What is in flight is handed back as finished, then ``on_closed`` is reported."""
         if self.phase == "closed":
             return
         self.phase = "closed"
         self.blocked = True
         driver = self.wire
         self._drop()
-        if driver is not None:
-            stop = driver.interrupt() if driver.inflight else None
-            lost = driver.abandon(error or Cancelled("the line was closed", endpoint=self.endpoint.label))
-            if stop is None:
-                driver.goodbye()
-            else:
-                aside.run(stop)
-            if lost:
-                self._on_finished(self, lost)
-        if self.at_close is not None:
-            self.at_close()
-        self._owner.on_closed(self, error)
-
-    def crash(self, error: Exception) -> None:
-        """A handler of ours raised: the line is lost, its exchanges are not."""
-        fault = AquestsError(f"internal error: {type(error).__name__}: {error}", endpoint=self.endpoint.label)
-        fault.__cause__ = error
-        self.close(fault)
+        stop = driver.interrupt() if driver is not None and driver.inflight else None
+        lost = self._lost(error)
+        if stop is not None:
+            aside.run(stop)
+        elif driver is not None:
+            driver.goodbye()
+        self._report_end(lost, error)

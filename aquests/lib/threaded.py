@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import AquestsError, Cancelled, TimedOut
+from ..errors import AquestsError, TimedOut
+from .base import BaseChannel
 
 if TYPE_CHECKING:
     from ..exchange import Exchange
@@ -67,65 +68,17 @@ class Gate:
                 self._changed.notify_all()
 
 
-class ThreadedChannel:
-    """One line to ``endpoint``: a thread in which a worker works. Reports to ``owner``; offers what Channel does."""
+class ThreadedChannel(BaseChannel["Worker"]):
+    """A line that is a thread in which a worker works."""
 
-    __slots__ = (
-        "_jobs",
-        "_make_worker",
-        "_on_finished",
-        "_owner",
-        "_phase_began",
-        "_timer",
-        "at_close",
-        "blocked",
-        "bytes_sent",
-        "connect_seconds",
-        "deadline",
-        "endpoint",
-        "loop",
-        "opened_at",
-        "patience",
-        "phase",
-        "tls_seconds",
-        "uses",
-        "wire",
-    )
+    __slots__ = ("_jobs", "_timer")
 
     def __init__(
         self, loop: Loop, owner: Owner, endpoint: Any, make_worker: Callable[[str | None], Worker], patience: float
     ):
-        self.loop = loop
-        self.endpoint = endpoint
-        self.patience = patience
-        self.deadline = 0.0
-        self.uses = 0
-        self.bytes_sent = 0
-        self.opened_at = 0.0
-        self.connect_seconds = 0.0
-        self.tls_seconds = 0.0
-        self.phase = "new"
-        self.blocked = False
-        self.wire: Worker | None = None
-        self.at_close: Callable[[], None] | None = None
-        self._make_worker = make_worker
+        super().__init__(loop, owner, endpoint, make_worker, patience)
         self._jobs: SimpleQueue[tuple[Any, float] | None] = SimpleQueue()
         self._timer: Timer | None = None
-        self.adopt(owner)
-
-    def adopt(self, owner: Owner) -> None:
-        """Report to ``owner`` from now on."""
-        self._owner = owner
-        self._on_finished = owner.on_finished
-
-    @property
-    def room(self) -> int:
-        """How many more exchanges the line takes now."""
-        return 0 if self.blocked or self.wire is None else self.wire.room
-
-    @property
-    def inflight(self) -> Collection[Exchange]:
-        return () if self.wire is None else self.wire.inflight
 
     # In the thread
 
@@ -146,10 +99,8 @@ class ThreadedChannel:
 
     def open(self, address: Address, tls: Tls | None = None) -> None:
         """Start the thread, which opens what ``address`` names. What fails arrives by ``loop.soon``."""
-        self.phase = "connect"
-        self._phase_began = self.loop.now
-        self.deadline = self._phase_began + self.patience
-        worker = self.wire = self._make_worker(None)
+        self._enter("connect")
+        worker = self.wire = self._make_wire(None)
         name = f"aquests {self.endpoint.scheme}"
         threading.Thread(target=self._work, args=(worker, address), name=name, daemon=True).start()
 
@@ -159,7 +110,7 @@ class ThreadedChannel:
         assert self.wire is not None
         self.phase = "open"
         self.opened_at = self.loop.now
-        self.connect_seconds = self.opened_at - self._phase_began
+        self.connect_seconds = self._age()
         self.wire.opened()
         self._owner.on_room(self)
 
@@ -169,9 +120,6 @@ class ThreadedChannel:
         self.wire.submit(x)
         self._jobs.put((x.payload, x.patience))
         self.uses += 1
-
-    def flush(self) -> None:
-        """The thread has it already."""
 
     def review(self) -> None:
         """Nothing is left to do after the line was fed."""
@@ -206,26 +154,15 @@ class ThreadedChannel:
         self.close(TimedOut("what was interrupted does not end", phase="idle", endpoint=self.endpoint.label))
 
     def close(self, error: AquestsError | None = None) -> None:
-        """End the line and its thread, once. What is in flight is handed back as finished, then ``on_closed``."""
+        """End the line and its thread."""
         if self.phase == "closed":
             return
         self.phase = "closed"
         self.blocked = True
         if self._timer is not None:
             self._timer.cancel()
-        worker = self.wire
-        if worker is not None:
-            lost = worker.abandon(error or Cancelled("the line was closed", endpoint=self.endpoint.label))
-            worker.interrupt()  # before the thread is told to end: it closes what is interrupted
+        lost = self._lost(error)
+        if self.wire is not None:
+            self.wire.interrupt()  # before the thread is told to end: it closes what is interrupted
             self._jobs.put(None)
-            if lost:
-                self._on_finished(self, lost)
-        if self.at_close is not None:
-            self.at_close()
-        self._owner.on_closed(self, error)
-
-    def crash(self, error: Exception) -> None:
-        """A handler of ours raised: the line is lost, its exchanges are not."""
-        fault = AquestsError(f"internal error: {type(error).__name__}: {error}", endpoint=self.endpoint.label)
-        fault.__cause__ = error
-        self.close(fault)
+        self._report_end(lost, error)

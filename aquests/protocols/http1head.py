@@ -56,6 +56,7 @@ class Head:
         "length",
         "pairs",
         "reason",
+        "size",
         "special",
         "status",
         "version",
@@ -70,6 +71,8 @@ class Head:
         self._headers: Headers | None = None
         self.framing = CLOSE
         self.length = 0
+        self.size = -1
+        """Bytes of head, empty line (CR LF) and body together; -1: only the body will tell."""
         self.keep_alive = version != "1.0"
         self.encodings: tuple[str, ...] = ()
         """Codings to remove from the body, in the order they were applied."""
@@ -89,33 +92,37 @@ class HeadCache:
     TRIAL: Final = 512
     """Heads parsed until the hits are judged: with less than a quarter as many the cache is off, 16 times as long."""
 
-    __slots__ = ("_heads", "_hits", "_off", "_seen")
+    __slots__ = ("_off", "_seen", "hits", "known")
 
     def __init__(self) -> None:
-        self._heads: dict[bytes, Head] = {}
-        self._hits = 0
+        self.known: dict[bytes, Head] = {}
+        self.hits = 0
         self._seen = 0
         self._off = 0
 
     def get(self, raw: bytes) -> Head:
         """The head in ``raw`` (without the empty line). Raises ProtocolError or TooLarge."""
-        head = self._heads.get(raw)
-        if head is not None:
-            self._hits += 1
-            return head
+        head = self.known.get(raw)
+        if head is None:
+            return self.parse(raw)
+        self.hits += 1
+        return head
+
+    def parse(self, raw: bytes) -> Head:
+        """As ``get``, for one that is not ``known``."""
         head = parse_head(raw)
         if self._off:
             self._off -= 1
             return head
         self._seen += 1
         if self._seen >= self.TRIAL:
-            if self._hits < self.TRIAL // 4:
-                self._heads.clear()
+            if self.hits < self.TRIAL // 4:
+                self.known.clear()
                 self._off = 16 * self.TRIAL
-            self._seen = self._hits = 0
-        if len(self._heads) >= self.SIZE:
-            self._heads.clear()  # the next second's Date: older heads never come back
-        self._heads[raw] = head
+            self._seen = self.hits = 0
+        if len(self.known) >= self.SIZE:
+            self.known.clear()  # the next second's Date: older heads never come back
+        self.known[raw] = head
         return head
 
 
@@ -204,6 +211,8 @@ def frame(head: Head, raw: bytes) -> None:
         head.length = number
     if head.status < 200 or head.status in (204, 304):
         head.framing = NOTHING
+    if head.framing == LENGTH:
+        head.size = len(raw) + 4 + head.length
     head.encodings = tuple(coding for coding in encodings if coding != "identity")
     if head.encodings:
         head.special = True

@@ -90,7 +90,7 @@ class Bench:
     def ask(self, payload: Any = b"q") -> Exchange:
         x = exchange(payload)
         self.channel.submit(x)
-        self.channel.flush()
+        self.loop.send()
         return x
 
 
@@ -237,8 +237,8 @@ def test_many_pieces_are_one_write(bench):
     b = bench(wire=LineWire(room=3)).up()
     for payload in (b"a", b"b", b"c"):
         b.channel.submit(exchange(payload))
-    b.channel.flush()
-    b.channel.flush()
+    b.loop.send()
+    b.loop.send()
     assert b.sock.writes == [b"a\nb\nc\n"]
 
 
@@ -406,7 +406,6 @@ def test_nothing_is_sent_behind_a_failed_send(bench):
         if entry == ("finished", [x]):
             assert channel.room == 0
             channel.submit(y)
-            channel.flush()
 
     b.owner.then = feed
     b.fire(WRITE)
@@ -444,7 +443,6 @@ def test_the_owner_may_feed_from_inside_on_finished(bench):
     def feed(channel: Channel, entry: tuple[Any, ...]) -> None:
         if entry[0] == "finished" and left:
             channel.submit(left.pop(0))
-            channel.flush()
 
     b.owner.then = feed
     b.ask(b"one")
@@ -505,6 +503,8 @@ def test_review_looks_after_a_wire_that_was_fed_from_outside(bench):
     b = bench().up()
     b.wire.outbox.append(b"more\n")
     b.channel.review()
+    assert not b.sock.sent, "it is sent with what others have to say"
+    b.loop.send()
     assert bytes(b.sock.sent) == b"more\n"
     b.wire.reusable = False
     b.wire.room = 0
@@ -570,7 +570,7 @@ def test_a_handler_that_raises_loses_the_line_and_nothing_else(bench, caplog):
     def fail(data: bytes) -> None:
         raise ZeroDivisionError("a defect")
 
-    b.channel._receive = fail
+    b.wire.receive = fail
     b.say(b"answer\n")
     assert b.owner.finished == [x] and b.owner.error is x.error
     assert str(x.error) == "internal error: ZeroDivisionError: a defect, peer:1"
@@ -582,6 +582,7 @@ def test_cancel(bench):
     x, y = b.ask(b"a"), b.ask(b"b")
     b.wire.outbox.append(b"forget it\n")
     assert b.channel.cancel(x) is True
+    b.loop.send()
     assert b.sock.writes[-1] == b"forget it\n", "what the wire says to it goes out"
     b.say(b"1\n2\n")
     assert b.owner.finished == [y] and y.body == b"2"

@@ -138,7 +138,7 @@ class Real:
     def ask(self, payload: Any = b"q") -> Exchange:
         x = exchange(payload)
         self.channel.submit(x)
-        self.channel.flush()
+        self.loop.send()
         return x
 
 

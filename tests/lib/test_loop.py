@@ -598,12 +598,28 @@ def test_sends_come_behind_all_handlers_of_a_batch(loop):
             there.send(b"x")
             loop.add(here.fileno(), READ, Sends(loop, notes, name).handle)
             stack.callback(loop.remove, here.fileno())
-        assert loop.outgoing is None, "outside of a batch what is sent is sent at once"
-        loop.soon(lambda: notes.append(f"soon {loop.outgoing}"))
+        loop.soon(lambda: notes.append("soon"))
         loop.step(1.0)
     assert sorted(notes[:2]) == ["a handles", "b handles"]
-    assert sorted(notes[2:4]) == ["a sends", "b sends"]
-    assert notes[4:] == ["soon None"]
+    assert notes[2] == "soon"
+    assert sorted(notes[3:]) == ["a sends", "b sends"]
+    assert not loop.outgoing
+
+
+def test_what_is_asked_for_outside_of_a_batch_is_sent_ahead_of_the_next_poll(loop):
+    notes: list[str] = []
+    loop.outgoing.append(Sends(loop, notes, "a"))
+    assert not notes
+    loop.step(0.0)
+    assert notes == ["a sends"]
+
+
+def test_or_at_once_if_somebody_says_so(loop):
+    notes: list[str] = []
+    loop.outgoing += [Sends(loop, notes, "a"), Sends(loop, notes, "b")]
+    loop.send()
+    loop.step(0.0)
+    assert notes == ["a sends", "b sends"], "and once"
 
 
 def test_a_sender_that_raises_loses_its_line_only(loop, caplog):

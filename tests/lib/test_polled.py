@@ -255,7 +255,6 @@ def test_an_answer_is_collected_and_finished(stage: Stage):
     stage.up()
     x = exchange("q")
     stage.channel.submit(x)
-    stage.channel.flush()
     assert stage.channel.room == 0 and tuple(stage.channel.inflight) == (x,) and stage.channel.uses == 1
     changes = len(stage.poller.calls)
     stage.driver.steps.append(0)
@@ -288,7 +287,6 @@ def test_a_statement_that_may_not_be_sent_is_polled_at_once_and_written(stage: S
     stage.up()
     x = exchange("big")
     stage.channel.submit(x)
-    stage.channel.flush()
     polls = stage.driver.calls.count("poll")
     stage.driver.steps.extend([2, 2, 1, 0])
     soon(stage)
@@ -304,7 +302,6 @@ def test_an_answer_while_still_writing_ends_the_writing(stage: Stage):
     stage.up()
     x = exchange("big")
     stage.channel.submit(x)
-    stage.channel.flush()
     stage.driver.steps.extend([2, 0])
     soon(stage)
     stage.fire(WRITE)
@@ -322,7 +319,6 @@ def test_a_line_that_breaks_in_submit_reports_soon_and_gives_its_number_back_at_
     stage.up()
     x = exchange("broken")
     stage.channel.submit(x)
-    stage.channel.flush()
     assert stage.owner.kinds == ["room"] and FD not in stage.poller.masks
     polls = stage.driver.calls.count("poll")
     soon(stage)
@@ -426,7 +422,6 @@ def test_close_while_connecting(stage: Stage):
 def test_a_step_that_was_planned_finds_the_line_closed(stage: Stage):
     stage.up()
     stage.channel.submit(exchange("big"))
-    stage.channel.flush()
     stage.channel.close()
     calls = list(stage.driver.calls)
     soon(stage)

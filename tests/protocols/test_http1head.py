@@ -227,7 +227,7 @@ def test_few_heads_are_kept():
     cache = HeadCache()
     for number in range(3 * HeadCache.SIZE):
         cache.get(unique(number))
-        assert len(cache._heads) <= HeadCache.SIZE
+        assert len(cache.known) <= HeadCache.SIZE
     assert cache.get(unique(number)) is cache.get(unique(number))
 
 
