@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from .errors import RequestError
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 KNOWN: Final = COMMON | {"tls", "auth_source", "auth_mechanism", "pipeline", "replica_set", "read_preference", "app"}
 MECHANISMS: Final = ("SCRAM-SHA-256", "SCRAM-SHA-1")
-SECONDARY: Final = frozenset(("secondary", "secondaryPreferred", "nearest"))
+PREFERENCES: Final = ("primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest")
 Sort = Mapping[str, Any] | Sequence[tuple[str, Any]] | str | None
 
 
@@ -28,7 +29,7 @@ class MongoDB(Stub):
     own error, ``status_code`` 500.
     """
 
-    __slots__ = ("_database", "_distinct", "_found", "_found_for", "_found_in", "_message", "_scheme", "_topology")
+    __slots__ = ("_database", "_distinct", "_found", "_found_in", "_message", "_preference", "_scheme", "_topology")
 
     def __init__(self, server: str, dbname: str | None = None, auth: Any = None, **options: Any):
         given = {name: options.pop(name) for name in KNOWN - COMMON if name in options}
@@ -47,8 +48,7 @@ class MongoDB(Stub):
 
         self._message = mongomsg
         self._found_in: Any = None
-        self._found_for: Address | None = None
-        self._found: tuple[Endpoint, str]
+        self._found: dict[Address, tuple[Endpoint, str]] = {}
         self._database = dbname or where["database"]
         if not self._database or not isinstance(self._database, str):
             raise RequestError("the database is missing: mongodb(server, 'name'), or mongodb://host/name")
@@ -57,7 +57,9 @@ class MongoDB(Stub):
         mechanism = given.get("auth_mechanism", where["mechanism"])
         if mechanism is not None and mechanism not in MECHANISMS:
             raise RequestError(f"auth_mechanism is one of {', '.join(MECHANISMS)}, not {mechanism!r}")
-        preference = given.get("read_preference", where["read_preference"])
+        self._preference = given.get("read_preference", where["read_preference"]) or "primary"
+        if self._preference not in PREFERENCES:
+            raise RequestError(f"read_preference is one of {', '.join(PREFERENCES)}, not {self._preference!r:.40}")
         pipeline = given.get("pipeline", 1)
         if not isinstance(pipeline, int) or not 1 <= pipeline <= 1000:
             raise RequestError(f"pipeline is a whole number from 1 to 1000, not {pipeline!r}")
@@ -66,7 +68,6 @@ class MongoDB(Stub):
             "database": self._database,
             "app": given.get("app", where["app"]),
             "pipeline": pipeline,
-            "secondary": preference in SECONDARY,
         }
         user, password = _credentials(auth) or where["auth"] or (None, None)
         if user is not None:
@@ -238,23 +239,29 @@ class MongoDB(Stub):
         **more: Any,
     ) -> Request:
         document.setdefault("$db", self._database)
-        if reads and self._distinct["secondary"]:
-            document["$readPreference"] = {"mode": "secondaryPreferred"}
+        topology = self._topology
+        if reads and self._preference != "primary":
+            document["$readPreference"] = {"mode": self._preference}
+            if self._preference != "primaryPreferred":
+                address = topology.reader(monotonic(), any_of_them=self._preference == "nearest")
         message = self._message
         data = message.encode_document(document, "the command", message.MAX_BSON + message.OVERHEAD)
         command = message.Command(data, shape, reads=reads, **more)
-        place, url = self._place_at(address or self._topology.primary)
+        place, url = self._place_at(address or topology.primary)
         return self._ask(kind.upper(), url, command, place, kind)
 
     def _place_at(self, address: Address) -> tuple[Endpoint, str]:
-        """The place of a server, and the URL that is shown; those of the last one are at hand."""
-        if self._found_for != address or self._found_in is not script.engine.endpoints:
+        """The place of a server, and the URL that is shown; looked for once."""
+        if self._found_in is not script.engine.endpoints:
+            self._found_in = script.engine.endpoints
+            self._found.clear()
+        found = self._found.get(address)
+        if found is None:
             from .protocols.mongohosts import shown_url
 
-            self._found_in, self._found_for = script.engine.endpoints, address
             place = self._place(self._scheme, *address, **self._distinct)
-            self._found = place, shown_url(address, self._database)
-        return self._found
+            found = self._found[address] = place, shown_url(address, self._database)
+        return found
 
     def __repr__(self) -> str:
         from .protocols.mongohosts import label
@@ -268,6 +275,10 @@ def mongodb(server: str, dbname: str | None = None, auth: Any = None, **options:
     ``auth``: ``(user, password)``. Options: ``tls``, ``auth_source``, ``auth_mechanism`` (SCRAM-SHA-256 or SCRAM-SHA-1;
     by default what the server offers), ``replica_set``, ``read_preference``, ``pipeline`` (operations at once on a
     line, 1), ``app`` (a name for the server's log), and those of every stub: ``callback``, ``meta``, ``timeout`` …
+
+    Of several hosts one that is dead is replaced by the others. All goes to the primary; reads go to the secondaries
+    in turn if ``read_preference`` says so, to all of them with ``"nearest"``. A write that may have been executed is
+    never sent again; a read that broke is asked once more, of another host.
 
     Raises RequestError for an address that cannot be, TypeError for a misspelt option.
     """

@@ -190,6 +190,31 @@ def test_a_primary_that_steps_down_is_followed() -> None:
         assert ask(stub.insert("c", {})).url == f"mongodb://{members[1].place}/shop"
 
 
+@pytest.mark.parametrize(
+    ("preference", "readers"),
+    [("primary", [0]), ("primaryPreferred", [0]), ("secondaryPreferred", [1, 2]), ("nearest", [0, 1, 2])],
+)
+def test_who_reads(preference: str, readers: list[int]) -> None:
+    with ReplicaSet(3) as members:
+        members.elect(0)
+        stub = aquests.mongodb(members.uri(), read_preference=preference, **OPTIONS)
+        assert ask(stub.insert("c", {})).url == f"mongodb://{members[0].place}/shop"
+        answers = finds(stub, 30)
+        assert all(response.ok for response in answers)
+        share = [sum(response.url == f"mongodb://{member.place}/shop" for response in answers) for member in members]
+        assert share == [30 // len(readers) if number in readers else 0 for number in range(3)]
+
+
+def test_reads_leave_a_dead_secondary() -> None:
+    with refused_port() as dead, ReplicaSet(2) as members:
+        members.elect(0)
+        uri = f"mongodb://{members[0].place},127.0.0.1:{dead},{members[1].place}/shop"
+        stub = aquests.mongodb(uri, read_preference="secondary", **OPTIONS)
+        assert all(response.ok for response in finds(stub, 40))
+        assert {response.url for response in finds(stub, 40)} == {f"mongodb://{members[1].place}/shop"}
+        assert ask(stub.insert("c", {})).url == f"mongodb://{members[0].place}/shop"
+
+
 # What may have been executed
 
 
@@ -208,8 +233,9 @@ def test_a_read_goes_to_the_next_host(broken: Any) -> None:
     with ReplicaSet(2) as members:
         members.elect(0)
         members[0].script = lambda command: broken if len(members[0].seen) == 1 else None
-        stub = aquests.mongodb(members.uri(options="?readPreference=secondaryPreferred"), timeout=0.3)
+        stub = aquests.mongodb(members.uri(options="?readPreference=primaryPreferred"), timeout=0.3)
         response = ask(stub.findone("c"))
+        assert len(members[0].seen) == 1
         assert response.ok and response.data["data"] == [{"from": members[1].place}]
         assert ask(stub.insert("c", {})).url == f"mongodb://{members[0].place}/shop"  # it is the primary still
 

@@ -36,6 +36,7 @@ def queued(request: Any) -> Any:
         (("host", "db"), {"pipeline": 0}, "pipeline"),
         (("host", "db"), {"auth_mechanism": "PLAIN"}, "SCRAM"),
         (("host", "db"), {"timeout": -1}, "timeout"),
+        (("host", "db"), {"read_preference": "tertiary"}, "read_preference"),
     ],
 )
 def test_what_cannot_be(arguments: Any, options: Any, words: str) -> None:

@@ -260,7 +260,7 @@ class MongoDB:
             if flags & MORE_TO_COME:
                 raise ProtocolError("more answers announced to a request that takes one", first=data[at : at + 64])
             more = self._answer(x, response_to, reply, stop - at)
-        except (AttributeError, KeyError, TypeError, ValueError) as fault:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as fault:
             raise ProtocolError(f"an answer that makes no sense ({fault!r})", first=data[at : at + 64]) from fault
         del self._inflight[response_to]
         if more:

@@ -27,6 +27,8 @@ Address = tuple[str, int]
 MAX_CURSORS: Final = 10_000
 REST: Final = 5.0
 """Seconds a dead host is left alone while a primary is searched among the living."""
+REVIVAL: Final = 30.0
+"""Seconds until a dead host is thought of again for reads that anybody may answer."""
 FIRST_PAUSE: Final = 0.05
 LAST_PAUSE: Final = 1.0
 """Seconds between two questions for the primary: at first, then twice as long each time all were asked."""
@@ -61,6 +63,7 @@ class Topology:
         self.primary: Address = self.hosts[0]
         self.cursors: dict[int, tuple[str, Address]] = {}
         self._seeds = list(hosts)
+        self._turn = 0
         self._lost: dict[Address, float] = {}
 
     def keep(self, cursor_id: int, collection: str, address: Address) -> None:
@@ -89,6 +92,17 @@ class Topology:
             if primary not in self._lost:  # it may not know yet
                 self.primary = primary
 
+    def reader(self, now: float, *, any_of_them: bool) -> Address:
+        """Where the next read goes that need not go to the primary: to the living in turn, it among them or not."""
+        primary, lost = self.primary, self._lost
+        living = [host for host in self.hosts if any_of_them or host != primary]
+        if lost:
+            living = [host for host in living if now - lost.get(host, now - 2 * REVIVAL) > REVIVAL]
+        if not living:
+            return primary
+        self._turn = (self._turn + 1) % len(living)
+        return living[self._turn]
+
     def lose(self, address: Address, now: float) -> None:
         """No line to this host could be made."""
         self._lost[address] = now
@@ -108,9 +122,13 @@ class Topology:
 
 
 def address_of(text: str) -> Address:
-    """``host:port`` as ``hello`` writes it, IPv6 in brackets."""
+    """``host:port`` as ``hello`` writes it, IPv6 in brackets. Raises ValueError for a port that cannot be."""
     host, _, port = text.rpartition(":")
-    return (host.strip("[]").lower(), int(port)) if port.isdigit() and host else (text.lower(), 27017)
+    if not host or not port.isdigit():
+        return text.lower(), 27017
+    if not 0 < int(port) < 65536:
+        raise ValueError(f"port {port:.20}")
+    return host.strip("[]").lower(), int(port)
 
 
 def label(address: Address) -> str:
@@ -200,10 +218,10 @@ def _moved(x: Exchange, trail: Trail, there: Address, pause: float, elsewhere: E
         item.url = url
         return place
 
-    if x.untouched or topology.primary == there:
+    told = not isinstance(x.error, AquestsError)
+    if x.untouched or (told and topology.primary == there):
         elsewhere.move(belongs, MOVED)
-    is_dead_or_told = x.untouched or not isinstance(x.error, AquestsError)
-    if is_dead_or_told and topology.primary == (here.host, here.port):
+    if (x.untouched or told) and topology.primary == (here.host, here.port):
         topology.primary = there  # a guess, as long as nobody says so
     again = x.again()
     again.trail = trail

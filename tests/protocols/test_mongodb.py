@@ -247,6 +247,7 @@ def test_a_request_that_is_alone_is_not_cancelled_without_its_line() -> None:
         (reply(2, {"ok": 1, "cursor": [1]}), "makes no sense"),
         (reply(2, {"ok": 1, "cursor": {"id": 0}}), "makes no sense"),
         (reply(2, {"ok": 1, "cursor": {"id": "x", "firstBatch": []}}), "makes no sense"),
+        (reply(2, {"ok": 1, "cursor": {"id": float("inf"), "firstBatch": []}}), "makes no sense"),
         (reply(2, {"ok": 0, "code": []}), "makes no sense"),
         (reply(2, {"ok": 1, "writeErrors": 7}), "makes no sense"),
         (reply(2, batch([]), flags=2), "more answers"),
@@ -401,7 +402,7 @@ def test_one_server_has_no_companions() -> None:
 
 
 @pytest.mark.parametrize(
-    "told", [{"maxBsonObjectSize": "x"}, {"setName": "rs", "hosts": 3}, {"setName": "rs", "hosts": [{}]}]
+    "told", [{"maxBsonObjectSize": "x"}, {"setName": "rs", "hosts": 3}, {"setName": "rs", "hosts": ["h:99999"]}]
 )
 def test_a_hello_that_makes_no_sense(told: dict[str, Any]) -> None:
     harness = Harness(wire(topology=Topology([("db", 27017), ("other", 1)], None)))

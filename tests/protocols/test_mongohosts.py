@@ -8,7 +8,7 @@ import pytest
 
 from aquests.errors import ConnectError
 from aquests.protocols import mongohosts
-from aquests.protocols.mongohosts import REST, Topology, address_of, label, shown_url
+from aquests.protocols.mongohosts import REST, REVIVAL, Topology, address_of, label, shown_url
 
 A, B, C, D = ("a", 1), ("b", 2), ("c", 3), ("d", 4)
 
@@ -25,6 +25,12 @@ A, B, C, D = ("a", 1), ("b", 2), ("c", 3), ("d", 4)
 def test_addresses(text: str, address: Any, written: str) -> None:
     assert address_of(text) == address and label(address) == written
     assert shown_url(address, "shop") == f"mongodb://{written}/shop"
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "99999999999"])
+def test_ports_that_cannot_be(port: str) -> None:
+    with pytest.raises(ValueError, match="port"):
+        address_of(f"host:{port}")
 
 
 def hello(**more: Any) -> dict[str, Any]:
@@ -69,6 +75,22 @@ def test_the_order_of_asking() -> None:
     while (host := topology.untried(tried)) is not None:
         tried.append(label(host))
     assert tried == ["c:3", "d:4", "b:2", "a:1"]
+
+
+def test_readers_take_turns() -> None:
+    topology = Topology([A, B, C], "rs")
+
+    def readers(now: float, *, any_of_them: bool = False) -> list[Any]:
+        return sorted(topology.reader(now, any_of_them=any_of_them) for _ in range(6))
+
+    assert readers(50.0) == [B, B, B, C, C, C]
+    assert readers(50.0, any_of_them=True) == [A, A, B, B, C, C]
+    topology.lose(B, 50.0)
+    assert readers(50.0) == [C] * 6
+    topology.lose(C, 60.0)
+    assert readers(60.0) == [A] * 6
+    assert readers(50.1 + REVIVAL) == [B] * 6
+    assert Topology([A], None).reader(0.0, any_of_them=False) == A
 
 
 def test_round_and_round() -> None:
