@@ -7,6 +7,7 @@ return, which a parser would turn into a line feed) is refused or escaped where 
 
 from __future__ import annotations
 
+import marshal
 import re
 from collections.abc import Callable, Sequence
 from math import isfinite
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from ..exchange import Exchange
 
 CONTENT_TYPE: Final = "text/xml"
+MAX_KEPT: Final = 65536
+"""Bytes of an answer that is looked at twice."""
 _ILLEGAL: Final = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What may not stand in XML 1.0 (section 2.2)."""
 _BROKEN: Final = (ExpatError, Error, ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
@@ -79,17 +82,36 @@ def loads(body: bytes) -> Any:
 
 
 class XmlRpc:
-    """The codec: ``data`` is the value, a fault or another status than 200 is the ``error`` (``xmlrpc.client``'s)."""
+    """The codec: ``data`` is the value, a fault or another status than 200 is the ``error`` (``xmlrpc.client``'s).
 
-    __slots__ = ()
+    Who asks the same thing over and over often gets the same bytes: an answer that comes twice in a row is kept in
+    Python's own form, and made anew of that (a tenth of the time of parsing it).
+    """
+
+    __slots__ = ("_body", "_value")
+
+    def __init__(self) -> None:
+        self._body = b""
+        """The last answer, if it is small."""
+        self._value: bytes | None = None
+        """What it holds, marshalled; None before it has come twice."""
 
     def decode(self, x: Exchange) -> None:
         head: Any = x.head
         if head.status != 200:
             x.error = ProtocolError(x.url, head.status, head.reason, dict(head.headers))
             return
+        body = x.body
+        repeated = body == self._body
+        if repeated and self._value is not None:
+            x.data = marshal.loads(self._value)
+            return
         try:
-            x.data = loads(x.body)
+            x.data = value = loads(body)
+            if repeated:
+                self._value = _marshalled(value)
+            elif len(body) <= MAX_KEPT:
+                self._body, self._value = body, None
         except Fault as fault:
             x.error = fault
         except Malformed as error:
@@ -97,4 +119,9 @@ class XmlRpc:
             x.error = error
 
 
-CODEC: Final = XmlRpc()
+def _marshalled(value: Any) -> bytes | None:
+    """``value`` in Python's own form; None for what has none there: dates, decimals, great depth."""
+    try:
+        return marshal.dumps(value)
+    except ValueError:
+        return None

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aquests.errors import ProtocolError, RequestError
-from aquests.protocols.xmlrpc import CODEC, encode, loads
+from aquests.protocols.xmlrpc import MAX_KEPT, XmlRpc, encode, loads
 
 NOON = datetime.datetime(2024, 2, 29, 12, 30, 59)
 
@@ -272,12 +272,12 @@ def test_damaged_answers(data: st.DataObject) -> None:
 # The codec
 
 
-def decoded(body: bytes, status: int = 200) -> Any:
+def decoded(body: bytes, status: int = 200, codec: XmlRpc | None = None) -> Any:
     head = SimpleNamespace(status=status, reason="Reason", headers={"a": "b"})
     x = SimpleNamespace(
         head=head, body=body, data=None, error=None, url="http://h/RPC2", endpoint=SimpleNamespace(label="h:80")
     )
-    CODEC.decode(x)  # type: ignore[arg-type]
+    (codec or XmlRpc()).decode(x)  # type: ignore[arg-type]
     return x
 
 
@@ -290,3 +290,30 @@ def test_the_codec() -> None:
     refused = decoded(answer(1), 503)
     assert isinstance(refused.error, xmlrpc.client.ProtocolError) and refused.data is None
     assert (refused.error.url, refused.error.errcode, refused.error.errmsg) == ("http://h/RPC2", 503, "Reason")
+
+
+@pytest.mark.parametrize("value", [*VALUES, ["x" * MAX_KEPT]], ids=lambda value: repr(value)[:20])
+def test_an_answer_that_comes_again_is_a_new_value(value: Any) -> None:
+    codec = XmlRpc()
+    bodies = [answer(value)] * 4 + [answer("another")] + [answer(value)] * 2
+    found = [decoded(body, codec=codec).data for body in bodies]
+    assert found == [value] * 4 + ["another"] + [value] * 2
+    assert [type(one) for one in found[:4]] == [type(value)] * 4
+    if isinstance(value, (list, dict)):
+        assert len({id(one) for one in found[:4]}) == 4, "changing one must not change the next"
+
+
+def test_what_is_wrong_with_an_answer_is_said_each_time() -> None:
+    codec = XmlRpc()
+    fault = xmlrpc.client.dumps(xmlrpc.client.Fault(1, "x"), methodresponse=True).encode()
+    for body, kind in [(fault, xmlrpc.client.Fault), (b"<", ProtocolError)]:
+        errors = [decoded(body, codec=codec).error for _ in range(3)]
+        assert all(isinstance(error, kind) for error in errors) and len({id(error) for error in errors}) == 3
+    for status in (200, 200, 503, 200):
+        assert (decoded(answer(1), status, codec).data == 1) is (status == 200)
+    assert decoded(b"", codec=XmlRpc()).error is not None
+
+
+def test_text_in_pieces() -> None:
+    assert loads(value("<string>a\n&amp;\nb</string>")) == "a\n&\nb"
+    assert loads(value("  <string>a</string>  ")) == "a" and loads(value(" a ")) == " a "
