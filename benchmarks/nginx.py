@@ -48,6 +48,8 @@ http {{
         listen {host}:{port} backlog=4096{ssl};
         listen {host}:{beside} backlog=4096;
         {certificate}{more}
+        set $fresh "";
+        if ($arg_fresh) {{ set $fresh $request_id; }}
         set $piece "{piece}";
         location = /page {{ default_type {kind}; return 200 "{page}"; }}
         location = /status {{ stub_status; }}
@@ -83,7 +85,10 @@ def multiplexed_page(wanted: Wanted) -> Iterator[Site]:
 
 @contextmanager
 def document(wanted: Wanted, text: str) -> Iterator[Site]:
-    """``text``, which is XML without double quotes, dollars and much more than a page, whatever is asked or sent."""
+    """``text``, which is XML of at most a page without double quotes, whatever is asked or sent.
+
+    ``$fresh`` in it is nothing, but 32 other letters in each answer to a URL that ends in ``?fresh=1``.
+    """
     with _nginx(wanted, tls=False, kind="text/xml", text=text) as site:
         yield site
 

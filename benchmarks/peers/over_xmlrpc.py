@@ -10,22 +10,33 @@ from ..child import Tally
 
 VALUE = ["1.4.20", "1.5.1", "2.0.0"]
 ANSWER = dumps((VALUE,), methodresponse=True)
+TEMPLATE = dumps(([*VALUE[:-1], f"{VALUE[-1]}$fresh"],), methodresponse=True)
+FRESH = 32
+"""Letters that make an answer another one."""
 ARGUMENTS = ("roundup", True)
 THREADS = 10
 
 
 def ours(job: Job) -> Outcome:
-    """All calls are queued, then fetched."""
+    """All calls are queued, then fetched. With ``fresh`` in the options no two answers are alike."""
     import aquests
 
     tally = Tally(job)
+    url = job.url
 
     def on_answer(response: aquests.Response) -> None:
         tally.check(response.status_code if response.data == VALUE else 0, len(response.content))
 
+    def on_fresh(response: aquests.Response) -> None:
+        good = [*response.data[:-1], response.data[-1][:-FRESH]] == VALUE
+        tally.check(response.status_code if good else 0, len(response.content) - FRESH)
+
+    callback = on_answer
+    if job.options.get("fresh"):
+        url, callback = f"{url}?fresh=1", on_fresh
     with tally:
-        aquests.configure(workers=job.lines, callback=on_answer)
-        server = aquests.rpc(job.url)
+        aquests.configure(workers=job.lines, callback=callback)
+        server = aquests.rpc(url)
         for _ in range(job.count):
             server.package_releases(*ARGUMENTS)
         aquests.fetchall()
