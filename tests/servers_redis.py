@@ -99,7 +99,8 @@ def redis_server(directory: Path, *lines: str, certs: Certs | None = None) -> It
     require()
     if certs is not None and not _speaks_tls():
         pytest.skip("this redis-server speaks no TLS")
-    with _started(_room(directory, "redis"), lines, certs, _free_ports) as server:
+    ports = _ports_with_bus if "cluster-enabled yes" in lines else _free_ports
+    with _started(_room(directory, "redis"), lines, certs, ports) as server:
         yield server
 
 
