@@ -152,11 +152,10 @@ def review(x: Exchange, elsewhere: Elsewhere) -> Exchange | None:
     if failure is None and not (x.head is not None and x.head.special):
         return None  # it was executed, or refused for another reason
     trail = x.trail or Trail()
-    if failure is not None:
-        if x.untouched:
-            topology.lose(here, x.finished_at)
-        if not _may_move(x, failure, trail):
-            return None
+    if failure is not None and not _may_move(x, failure, trail):
+        return None
+    if x.untouched:
+        topology.lose(here, x.finished_at)
     trail.visited = [pair for pair in trail.visited if pair[0] != label(here)]
     trail.visited.append((label(here), failure.message if failure is not None else NO_PRIMARY))
     trail.rounds += 1
