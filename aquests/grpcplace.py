@@ -26,7 +26,7 @@ MAX_TERMS: Final = 64
 class Place(Stub):
     """A gRPC server, and the options that were given for all calls to it."""
 
-    __slots__ = ("_base", "_coding", "_fixed", "_max_message", "_metadata", "_terms", "_url", "_where")
+    __slots__ = ("_base", "_coding", "_max_message", "_metadata", "_terms", "_url", "_where")
 
     def __init__(self, url: str, options: dict[str, Any]):
         self._metadata = _pairs(options.pop("metadata", None))
@@ -43,10 +43,9 @@ class Place(Stub):
         if self._url.user is not None:
             raise RequestError("gRPC has no users in URLs: give credentials as metadata, {'authorization': …}")
         self._base = self._url.text[: -len(self._url.target)]
-        self._fixed: dict[str, Any] = {**(self._options or {}), "allow_redirects": False}
         self._where: tuple[Endpoints, ref[Endpoint]] | None = None
         """Weakly: what servers said about themselves is kept as long as their endpoints, and holds on to this."""
-        self._terms: dict[tuple[Any, ...], tuple[Pairs, dict[str, Any]]] = {}
+        self._terms: dict[tuple[Any, ...], tuple[Pairs, dict[str, Any] | None]] = {}
         """Headers and options of calls that differ in their messages only: made once, never changed."""
 
     @property
@@ -60,7 +59,7 @@ class Place(Stub):
         endpoints = script.engine.endpoints
         if self._where is None or self._where[0] is not endpoints or (found := self._where[1]()) is None:
             place = self._url
-            unix = self._fixed.get("unix") or place.unix
+            unix = (self._options or {}).get("unix") or place.unix
             found = self._place(place.scheme, place.host, place.port, unix, h2c="prior")
             self._where = (endpoints, ref(found))
         return found
@@ -106,9 +105,9 @@ class Place(Stub):
             options=options,
         )
 
-    def _make_terms(self, key: tuple[Any, ...]) -> tuple[Pairs, dict[str, Any]]:
+    def _make_terms(self, key: tuple[Any, ...]) -> tuple[Pairs, dict[str, Any] | None]:
         timeout, deadline, metadata, coding, usual = key
-        options = dict(self._fixed)
+        options = dict(self._options or {})
         if timeout is not None or deadline is not None:
             options["timeout"], options["deadline"] = timeout, deadline
         else:
@@ -119,9 +118,9 @@ class Place(Stub):
             options["timeout"] = whole if timeout is None else timeout
         else:
             whole = usual
-        return request_pairs((*self._metadata, *metadata), whole, coding), options
+        return request_pairs((*self._metadata, *metadata), whole, coding), options or None
 
-    def _remember(self, key: tuple[Any, ...]) -> tuple[Pairs, dict[str, Any]]:
+    def _remember(self, key: tuple[Any, ...]) -> tuple[Pairs, dict[str, Any] | None]:
         if len(self._terms) >= MAX_TERMS:
             self._terms.clear()
         terms = self._terms[key] = self._make_terms(key)

@@ -44,7 +44,8 @@ class Rules:
     def prepare(self, x: Exchange) -> None:
         """Add what is sent ahead: cookies that match, credentials this origin has asked for. The user's own win."""
         endpoint = x.endpoint
-        if not endpoint.spec.web:
+        auth = _credentials(x)
+        if (auth is None and self._jar is None) or not endpoint.spec.web:
             return
         given = {name.lower() for name, _ in x.given}
         extra: list[tuple[str, str | None]] = []
@@ -52,7 +53,6 @@ class Rules:
             cookie = self._jar.header(endpoint.scheme, endpoint.origin[1], _path(x.url), time())
             if cookie:
                 extra.append(("Cookie", cookie))
-        auth = _credentials(x)
         if auth is not None and "authorization" not in given:
             trail = x.trail
             if trail is not None and trail.attempted is not None:
@@ -118,6 +118,8 @@ class Rules:
         return again
 
     def _follows(self, x: Exchange) -> bool:
+        if not getattr(x.codec, "follows", True):
+            return False
         options = x.request.options if x.request is not None else None
         follow = self._settings.allow_redirects
         return bool(options.get("allow_redirects", follow)) if options else follow

@@ -255,6 +255,9 @@ class CallCodec:
 
     __slots__ = ("_deserialize", "_good", "_many", "_max_message")
 
+    follows = False
+    """A call is not for another place, whatever an answer says: a redirect is one that is not gRPC's."""
+
     def __init__(self, deserialize: Callable[[bytes], Any], many: bool, max_message: int = MAX_MESSAGE):
         self._deserialize = deserialize
         self._many = many
