@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from pymongo import errors
 import aquests
 from aquests.errors import ConnectError, PeerClosed, ReadError, TimedOut
 from aquests.script import script
-from tests.mongo_peer import BREAK, SILENCE, ReplicaSet
+from tests.mongo_peer import BREAK, SILENCE, Member, ReplicaSet
 from tests.peers import ScriptedPeer, cut, hanging_port, refused_port, stall
 
 OPTIONS: dict[str, Any] = {"timeout": 5.0}
@@ -226,6 +228,38 @@ def test_a_write_is_never_repeated(broken: Any, kinds: tuple[type, ...]) -> None
         response = ask(aquests.mongodb(members.uri(), timeout=0.3).insert("c", {"a": 1}))
         assert type(response.error) in kinds
         assert len(members[0].seen) == 1 and members[1].seen == []
+
+
+@pytest.mark.parametrize("pipeline", [1, 4])
+@pytest.mark.parametrize("seed", range(4))
+def test_no_write_is_executed_twice_whatever_happens(seed: int, pipeline: int) -> None:
+    chance = random.Random(seed)
+    executed: Counter[int] = Counter()
+    aquests.configure(4, callback=lambda response: None)
+    with refused_port() as dead, ReplicaSet(3) as members:
+
+        def script_of(member: Member) -> Callable[[dict[str, Any]], Any]:
+            def decide(command: dict[str, Any]) -> Any:
+                if members.primary is not member:
+                    return None  # refused
+                executed[command["documents"][0]["_id"]] += 1
+                luck = chance.random()
+                if luck < 0.1:
+                    members.elect(chance.randrange(3))
+                return BREAK if 0.05 < luck < 0.2 else {"ok": 1, "n": 1}
+
+            return decide
+
+        for member in members:
+            member.script = script_of(member)
+        members.elect(1)
+        stub = aquests.mongodb(members.uri(f"127.0.0.1:{dead}"), pipeline=pipeline, **OPTIONS)
+        requests: list[Any] = [stub.insert("c", {"_id": number}) for number in range(150)]
+        aquests.fetchall()
+    codes = Counter(request.response.status_code for request in requests)
+    assert set(codes) == {200, 700} and codes[200] > 60
+    assert max(executed.values()) == 1
+    assert all(executed[number] == 1 for number, request in enumerate(requests) if request.response.ok)
 
 
 @pytest.mark.parametrize("broken", [BREAK, SILENCE])
