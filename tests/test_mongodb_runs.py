@@ -63,6 +63,14 @@ def test_those_who_wait_for_a_dead_host_go_elsewhere_with_the_first() -> None:
         assert len(members[0].seen) == 500
 
 
+def test_a_dead_host_is_not_asked_first_again() -> None:
+    with refused_port() as dead, ReplicaSet(1) as members:  # there is no primary that could say so
+        stub = aquests.mongodb(members.uri(f"127.0.0.1:{dead}"), read_preference="primaryPreferred", **OPTIONS)
+        assert ask(stub.findone("c")).ok
+        request = stub.findone("c")
+        assert request.url == f"mongodb://{members[0].place}/shop" and ask(request).ok
+
+
 def test_a_host_that_hangs_costs_one_timeout() -> None:
     with hanging_port() as dead, ReplicaSet(1) as members:
         members.elect(0)
