@@ -158,6 +158,9 @@ class Endpoints:
         self.make_waiting = make_waiting
         self.known: dict[str, Endpoint] = {}
         self.openings: dict[Hashable, Endpoint] = {}
+        self.last_url: str | None = None
+        self.last: Endpoint | None = None
+        """Of the URL that was met last, and needs no change."""
         self._table: dict[tuple[Any, ...], Endpoint] = {}
         self._alive: WeakSet[Endpoint] = WeakSet()
         self._sweep_at = MAX_IDLE_ENDPOINTS
@@ -203,6 +206,7 @@ class Endpoints:
         """Forget places where nothing waits and no line stands: a crawl meets millions of hosts."""
         self.known.clear()
         self.openings.clear()
+        self.last_url = self.last = None
         table = self._table
         used = {key: it for key, it in table.items() if it.lines or it.waiting or it.listed is not None}
         self._table = used

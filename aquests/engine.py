@@ -12,7 +12,7 @@ line at all. With one worker the order of the queue is kept strictly.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,20 +31,54 @@ from .rules import Rules
 from .settings import Settings
 from .sources import Sources
 from .stats import Lane, Stats
+from .sweep import Sweep
 
 if TYPE_CHECKING:
     from .seam import Line, Wire
 
 TURN: Final = 64
 """Answers a line gives to its own place before it yields to a place without any line."""
-SWEEP: Final = 0.25
-"""Seconds between two looks at the deadlines, at most."""
 DESCRIPTOR_PAUSE: Final = 0.05
 """Seconds until dialling is tried again when the descriptors are exhausted and no line has ended."""
 
 
 class Engine:
     """Queue, workers, lines. Faces call ``submit``, ``feed``, ``step``, ``run``, ``close``."""
+
+    # Slots, for speed: an instance with over thirty attributes in a dict loses the interpreter's short cuts.
+    __slots__ = (
+        "__weakref__",
+        "_again",
+        "_callback",
+        "_channels",
+        "_choosy",
+        "_dials",
+        "_idle",
+        "_lanes",
+        "_log",
+        "_outdated",
+        "_paused",
+        "_paused_since",
+        "_resolver",
+        "_sessions",
+        "_sources",
+        "_stepping",
+        "_stopping",
+        "_sweep",
+        "_woken",
+        "counted",
+        "endpoints",
+        "finished",
+        "lines",
+        "loop",
+        "pending",
+        "queue",
+        "rules",
+        "sent",
+        "settings",
+        "stats",
+        "take",
+    )
 
     def __init__(self, settings: Settings | None = None, loop: Loop | None = None):
         self.loop = loop or Loop()
@@ -72,11 +106,13 @@ class Engine:
         self._stepping = False
         self._stopping = False
         self._woken = False
-        self._sweeping = False
         self._paused_since = 0.0
         self._paused = False
-        self._sweep_every = SWEEP
-        self.configure(settings or Settings())
+        self._sweep = Sweep(self.loop, self._dials, self._channels, self._idle, self._expire)
+        self.take: Callable[[Any], object] = _faceless
+        """What a source yielded: a URL or a request that is not queued yet. Set by the face."""
+        self.settings = Settings()
+        self.configure(settings or self.settings)
 
     # Settings
 
@@ -84,19 +120,18 @@ class Engine:
         """Use other settings from now on. What is queued stays; lines made with other options are not used again."""
         if settings.proxy:
             parse_proxy(settings.proxy)  # what is wrong with it is said here, before anything is changed
-        old = getattr(self, "settings", None)
+        old = self.settings
         self.settings = settings
         self.rules.configure(settings)
         self._log = as_logger(settings.logger) if settings.logger is not None else get_logger()
         self._callback = settings.callback
-        self._patience = settings.timeout
         self._weigh()
-        self._note_patience(min(settings.timeout, settings.deadline or settings.timeout))
-        if old is not None and old.line_key() != settings.line_key():
+        self._sweep.note(min(settings.timeout, settings.deadline or settings.timeout))
+        if old.line_key() != settings.line_key():
             self._retire(len(self._channels))
         else:
             self._retire(self.lines - len(self._outdated) - settings.workers)
-        if settings.qrandom != (old is not None and old.qrandom):
+        if settings.qrandom != old.qrandom:
             rearrange(self.queue, self.endpoints, settings.qrandom)
 
     def _weigh(self) -> None:
@@ -117,7 +152,9 @@ class Engine:
 
     def submit(self, request: Request) -> Request:
         """Queue a request whose ``endpoint`` is set; returns it. Only queues: I/O happens in ``step``."""
-        self.admit(request)
+        request.req_id = self.counted  # as admit() does
+        self.counted += 1
+        self.pending += 1
         self.queue.put(request, request.endpoint)
         if not self._woken and not self._stepping:
             self._woken = True
@@ -277,10 +314,10 @@ class Engine:
             self._sessions = SessionCache()
         self.lines += 1
         x.endpoint.lines += 1
-        self._note_patience(min(x.patience, x.limit - x.started_at) if x.limit else x.patience)
+        self._sweep.note(min(x.patience, x.limit - x.started_at) if x.limit else x.patience)
         dial = Dial(self.loop, self._resolver, self._sessions, self.settings, x.endpoint, x, self._on_dialled)
         self._dials[dial] = None
-        self._watch()
+        self._sweep.begin()
         dial.start()
 
     def _on_dialled(self, dial: Dial, channel: Line | None, error: AquestsError | None) -> None:
@@ -380,10 +417,10 @@ class Engine:
 
     def _prepare(self, x: Exchange) -> None:
         """What some exchanges need before they are sent. Raises TimedOut when it is too late for that."""
-        self._note_patience(x.patience)
+        self._sweep.note(x.patience)
         if x.limit and x.limit < x.deadline:
             x.deadline = x.limit
-            self._note_patience(x.limit - x.started_at)
+            self._sweep.note(x.limit - x.started_at)
             if x.limit <= x.sent_at:
                 raise overdue(x)
         self.rules.prepare(x)
@@ -415,7 +452,7 @@ class Engine:
         """The line is not resting any more."""
         if channel in self._idle:
             del self._idle[channel]
-            self._watch()
+            self._sweep.begin()
         channel.endpoint.roomy.pop(channel, None)
 
     # What channels report
@@ -548,41 +585,8 @@ class Engine:
         self.stats.callback_errors += 1
         self._log.error("a lazy source: %s", error, exc_info=error)
 
-    def take(self, item: Any) -> None:
-        """What a source yielded: a URL or a request that is not queued yet. Set by the face."""
-        raise RequestError("this engine has no face that could take what a source yields")
-
-    # Deadlines
-
-    def _note_patience(self, seconds: float) -> None:
-        """Short timeouts need a finer sweep."""
-        self._sweep_every = min(self._sweep_every, max(0.01, seconds / 8))
-
-    def _watch(self) -> None:
-        if not self._sweeping:
-            self._sweeping = True
-            self.loop.at(self.loop.now + self._sweep_every, self._sweep)
-
-    def _sweep(self) -> None:
-        """End what takes too long. Walks copies: callbacks open and close lines meanwhile."""
-        self._sweeping = False
-        now = self.loop.now
-        for dial in tuple(self._dials):
-            dial.check(now)
-        for channel in tuple(self._channels):
-            if channel not in self._idle:
-                for x in tuple(channel.inflight):
-                    # What the peer takes of a long upload is progress, too.
-                    moved = x.progress + channel.bytes_sent if channel.blocked else x.progress
-                    if moved != x.mark:
-                        x.mark = moved
-                        x.deadline = min(now + x.patience, x.limit or now + x.patience)
-                    if now >= x.deadline and channel.phase == "open":
-                        self._expire(channel, x, now)
-        if self._dials or len(self._channels) > len(self._idle):
-            self._watch()
-
     def _expire(self, channel: Line, x: Exchange, now: float) -> None:
+        """The sweep found an exchange in flight that is overdue."""
         error = expired(x, now, channel.blocked)
         if channel.cancel(x):
             x.error = error
@@ -590,3 +594,7 @@ class Engine:
             channel.review()
         else:
             channel.close(error)
+
+
+def _faceless(item: Any) -> None:
+    raise RequestError("this engine has no face that could take what a source yields")

@@ -168,8 +168,13 @@ def make(
 
 def _known(url: Any, endpoints: Endpoints) -> Endpoint | None:
     """The fast way: the endpoint of a URL whose origin was met before, and which needs no change."""
+    if url is endpoints.last_url:  # a load run asks for one URL over and over
+        return endpoints.last
     cut = url.find("/", 8) if url.__class__ is str else -1
-    return endpoints.known.get(url[:cut]) if cut > 0 and is_clean_target(url, cut) else None
+    endpoint = endpoints.known.get(url[:cut]) if cut > 0 and is_clean_target(url, cut) else None
+    if endpoint is not None:
+        endpoints.last_url, endpoints.last = url, endpoint
+    return endpoint
 
 
 def _encode(data: Any, pairs: Pairs, content_type: str | None) -> tuple[Any, Pairs]:

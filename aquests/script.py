@@ -35,7 +35,7 @@ class Script:
     def engine(self) -> Engine:
         if self._engine is None:
             self._engine = Engine(Settings(callback=print_line))
-            self._engine.take = self.take  # type: ignore[method-assign]
+            self._engine.take = self.take
         return self._engine
 
     def configure(self, settings: Settings) -> None:

@@ -26,7 +26,7 @@ class Rig:
         self.asked = 0
         self.on_answer: Callable[[Response], object] | None = None
         self.engine = Engine(Settings(callback=self._answered, **settings), loop)
-        self.engine.take = self._take  # type: ignore[method-assign]
+        self.engine.take = self._take
         self.given = settings
 
     def configure(self, **settings: Any) -> None:

@@ -35,6 +35,7 @@ RANKS = {
     "body": 5,
     "proxy": 5,
     "stats": 5,
+    "sweep": 5,
     "report": 5,
     "histogram": 5,
     "elsewhere": 5,
