@@ -161,7 +161,7 @@ class Redis(Stub):
 
         The hot path of queuing, at less than half of the price of the long way. What the long way is needed for
         goes it: options of the call, a cluster, another engine. The request is filled in without its constructor
-        (a fifth of the price; ``redis-piped``), and a test sees to it that nothing is left out. Equal commands share
+        (a third of the price; ``redis-piped``), and a test sees to it that nothing is left out. Equal commands share
         their bytes (7 % of all it costs to get an answer, and a sixth of the memory of what waits).
         """
         words = plain(name)
