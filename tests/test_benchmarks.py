@@ -359,3 +359,34 @@ def test_a_case_without_its_server() -> None:
     result = Result(CASE, 10, 1, 1.0, [Row(ENTRY)], absent="nginx is not installed")
     assert render(result).endswith("\n\n  absent: nginx is not installed")
     assert not result.failed and data(result)["absent"] == "nginx is not installed"
+
+
+# --- servers in Go -------------------------------------------------------------------------------------------
+
+
+def test_without_go_nothing_is_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(goserver.shutil, "which", lambda *_, **__: None)
+    assert goserver.built("wsecho") is None
+
+
+def test_what_was_built_is_found_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(goserver.shutil, "which", lambda *_, **__: "go")
+    built: list[str] = []
+
+    def build(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        built.append(command[-1])
+        Path(command[command.index("-o") + 1]).touch()
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(goserver.subprocess, "run", build)
+    first = goserver.built("wsecho")
+    assert first is not None and first.exists() and goserver.built("wsecho") == first
+    assert built == ["./wsecho"]
+
+
+def test_the_server_is_named_where_it_depends(lab: Lab) -> None:
+    result = Result(CASE, 10, 1, 1.0, [Row(ENTRY)], server="a fast one")
+    assert "  server: a fast one\n" in render(result) + "\n"
+    assert data(result)["server"] == "a fast one"

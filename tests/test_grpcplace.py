@@ -52,6 +52,14 @@ def test_equal_headers_are_made_once() -> None:
         assert place.prepare("/p.S/M", "identity", metadata={"n": str(number)}).headers[-1] == ("n", str(number))
 
 
+def test_headers_that_cannot_be_kept() -> None:
+    place = Place("http://h:1/", {})
+    for value in (bytearray(b"a"), bytearray(b"b")):
+        assert place.prepare("/p.S/M", "identity", metadata={"x-bin": value}).headers[-1][0] == "x-bin"
+    with pytest.raises(RequestError, match="must be ASCII text"):
+        place.prepare("/p.S/M", "identity", metadata={"x": ["a"]})
+
+
 def test_bodies() -> None:
     place = Place("http://h:1/", {})
     assert place.body(b"ab", bytes, False, "identity") == b"\0\0\0\0\2ab"

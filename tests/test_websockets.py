@@ -166,6 +166,17 @@ def test_only_equal_openings_share_a_line() -> None:
     assert places(*different) == len(different)
 
 
+def test_a_known_opening_is_still_checked() -> None:
+    offers: list[dict[str, Any]] = [{"compression": False}, {"subprotocols": ["a"]}, {"subprotocols": "a"}]
+    assert places(*offers, *offers) == 2
+    assert queue(compression=False).options == {"compression": False}
+    for wrong in ({"compression": 0}, {"compression": 1}, {"compression": False, "subprotocols": ["a "]}):
+        with pytest.raises(RequestError):
+            queue(**wrong)
+    with pytest.raises(RequestError, match="use one of wss"):
+        aquests.wss("ws://h/", "x", compression=False)
+
+
 def test_a_line_is_opened_once_and_used_again() -> None:
     with ScriptedPeer([*opens(), echoes()]) as peer, Rig() as rig:
         for number in range(20):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from aquests.errors import AquestsError, ProtocolError, RequestError, TooLarge
 from aquests.exchange import Exchange, Request
 from aquests.protocols import grpc as codec
-from aquests.protocols.grpc import CallCodec, Metadatum, RpcError, coding_of, frame, metadata_of, unframe
+from aquests.protocols.grpc import MAX_GOOD, CallCodec, Metadatum, RpcError, coding_of, frame, metadata_of, unframe
 from aquests.protocols.h2head import VERSION
 from aquests.protocols.http1head import Head
 from aquests.settings import Settings
@@ -377,3 +377,44 @@ def test_any_answer_is_one(body: bytes, headers: Any, trailers: Any, status: int
     assert x.error is None or isinstance(x.error, (AquestsError, RpcError))
     initial, trailing = CallCodec(bytes, many).metadata(x)
     assert isinstance(initial, tuple) and isinstance(trailing, tuple)
+
+
+# --- answers that are alike ----------------------------------------------------------------------------------
+
+
+def test_what_was_judged_once_is_judged_again_where_it_differs() -> None:
+    codec = CallCodec(bytes.decode, False, max_message=9)
+    head = Head(200, "", VERSION, GRPC)
+
+    def next_answer(body: bytes, trailers: Any = OK) -> Any:
+        x = Exchange(Request("POST", "http://h:1/p.S/M", endpoint=Place()), 0.0, Settings())
+        x.head, x.body, x.trailers = head, body, trailers
+        codec.decode(x)
+        return x.data if x.error is None else x.error
+
+    assert [next_answer(frame(text)) for text in (b"one", b"two", b"")] == ["one", "two", ""]
+    refused = next_answer(frame(b"three"), (("grpc-status", "5"), ("grpc-message", "gone")))
+    assert isinstance(refused, RpcError) and (refused.code(), refused.details()) == (Code.NOT_FOUND, "gone")
+    for body, kind, says in [
+        (frame(b"\xff"), ProtocolError, "cannot be parsed"),
+        (frame(b"x" * 10), TooLarge, "max_message=9"),
+        (b"\0\0\0\0\2x", ProtocolError, "after 1 of 2 bytes"),
+        (b"\0\0", ProtocolError, "within the head"),
+        (b"\2\0\0\0\0", ProtocolError, "flagged 2"),
+        (b"\1\0\0\0\1x", ProtocolError, "without grpc-encoding"),
+        (frame(b"a") + frame(b"b"), RpcError, "2 messages"),
+        (b"", RpcError, ""),
+    ]:
+        error = next_answer(body)
+        assert isinstance(error, kind) and says in str(error), body
+    assert next_answer(frame(b"four")) == "four"
+
+
+def test_heads_are_not_remembered_without_end() -> None:
+    codec = CallCodec(bytes, False)
+    for _ in range(3 * MAX_GOOD):
+        x = Exchange(Request("POST", "http://h:1/p.S/M", endpoint=Place()), 0.0, Settings())
+        x.head, x.body, x.trailers = Head(200, "", VERSION, GRPC), frame(b"a"), OK
+        codec.decode(x)
+        assert x.data == b"a" and x.error is None
+    assert len(codec._good) <= MAX_GOOD
