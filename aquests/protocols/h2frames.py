@@ -105,7 +105,7 @@ def code_name(code: int) -> str:
 # What we send
 
 
-def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+def frame(kind: int, flags: int, stream: int, payload: bytes | memoryview) -> bytes:
     """Any frame; the payload must fit the peer's SETTINGS_MAX_FRAME_SIZE."""
     length = len(payload)
     return _HEAD.pack(length >> 16, length & 0xFFFF, kind, flags, stream) + payload
@@ -150,6 +150,18 @@ def goaway(code: int, why: str = "") -> bytes:
 # What we receive
 
 
+def check_line(kind: str, number: int) -> None:
+    """SETTINGS, PING and GOAWAY are about the line, not about a stream (6.5, 6.7, 6.8)."""
+    if number:
+        raise Fault(PROTOCOL_ERROR, f"{kind} on stream {number}")
+
+
+def check_size(kind: str, payload: bytes, size: int) -> None:
+    """Some frames have one size only."""
+    if len(payload) != size:
+        raise Fault(FRAME_SIZE_ERROR, f"{kind} of {len(payload)} bytes")
+
+
 def unpad(payload: bytes) -> bytes:
     """The payload of a padded frame without its padding (6.1)."""
     length = payload[0] if payload else 0
@@ -186,8 +198,7 @@ def read_settings(payload: bytes) -> list[tuple[int, int]]:
 
 def read_number(kind: str, payload: bytes) -> int:
     """The only number in WINDOW_UPDATE (its increment) and RST_STREAM (its code)."""
-    if len(payload) != 4:
-        raise Fault(FRAME_SIZE_ERROR, f"{kind} of {len(payload)} bytes")
+    check_size(kind, payload, 4)
     return int.from_bytes(payload)
 
 

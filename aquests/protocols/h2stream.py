@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import SEEK_END, BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import ProtocolError, TooLarge
@@ -24,10 +25,11 @@ class Stream:
 
     ``credit`` is what the peer may still send, ``window`` what we may; ``left`` how long the rest of the body may be,
     by its Content-Length or else by ``max_content``, and -1 as long as there is no head; ``uploading``: the request
-    is not all sent yet. One is made for every request: each attribute costs.
+    is not all sent yet. One is made for every request: each attribute costs. ``first`` is the body's first piece,
+    ``body`` all of it if there are more: a buffer that grows; pieces kept until the end would need twice the memory.
     """
 
-    __slots__ = ("credit", "interim", "left", "number", "parts", "uploading", "window", "x")
+    __slots__ = ("body", "credit", "first", "interim", "left", "number", "uploading", "window", "x")
 
     def __init__(self, number: int, x: Exchange, credit: int, window: int):
         self.number = number
@@ -37,7 +39,8 @@ class Stream:
         self.uploading = False
         self.interim = 0
         self.left = -1
-        self.parts: list[bytes] | None = None
+        self.first = b""
+        self.body: BytesIO | None = None
 
     def take(self, fields: Fields, last: bool) -> AquestsError | None:
         """A header block: an interim answer, the head of the answer, or its trailers; returns what is wrong (8.1)."""
@@ -70,7 +73,7 @@ class Stream:
                 return self._too_large()
         return None
 
-    def add(self, payload: bytes) -> AquestsError | None:
+    def add(self, payload: bytes | memoryview) -> AquestsError | None:
         """More of the body; returns what is wrong with that (8.1.1)."""
         left = self.left - len(payload)
         if left < 0:
@@ -79,10 +82,16 @@ class Stream:
             promised = self._promised()
             return self._too_large() if promised is None else _malformed(f"a body longer than {promised:,} bytes")
         self.left = left
-        if self.parts is None:
-            self.parts = [payload]
+        if self.body is not None:
+            self.body.write(payload)
+        elif self.first:
+            self.body = BytesIO(
+                self.first
+            )  # a copy of it; what the others are written to is in the end the body itself
+            self.body.seek(0, SEEK_END)
+            self.body.write(payload)
         else:
-            self.parts.append(payload)
+            self.first = bytes(payload)
         return None
 
     def end(self) -> AquestsError | None:
@@ -93,8 +102,7 @@ class Stream:
             promised = self._promised()
             if promised is not None:
                 return _malformed(f"{promised - self.left:,} bytes where {promised:,} were promised")
-        if self.parts is not None:
-            self.x.body = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
+        self.x.body = self.first if self.body is None else self.body.getvalue()
         return None
 
     def _promised(self) -> int | None:

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import RequestError
-from .h2frames import DATA, END_STREAM, FLOW_CONTROL_ERROR, LEAST_FRAME, MOST, WINDOW, Fault, frame
+from .h2frames import DATA, END_STREAM, FLOW_CONTROL_ERROR, LEAST_FRAME, MOST, WINDOW, Fault, frame, headers
+from .h2head import content_length
 
 if TYPE_CHECKING:
     from .h2stream import Stream
@@ -36,14 +37,14 @@ class Upload:
         """Bytes of its present turn that are used."""
         self._source = source
         self._left: int | None = source.length
-        self._held = b""
+        self._held: bytes | memoryview = b""
         self._at = 0
 
     def ready(self, credit: int) -> bool:
         """Could ``take`` do something, with so much credit? The end of a body of unknown length needs none."""
         return credit > 0 or (self._left is None and self._at == len(self._held))
 
-    def take(self, most: int) -> tuple[bytes, bool]:
+    def take(self, most: int) -> tuple[bytes | memoryview, bool]:
         """At most so many bytes (none if ``most`` is below 1), and whether they are the last. Raises RequestError."""
         if self._at == len(self._held):
             self._held = self._source.read()
@@ -59,16 +60,16 @@ class Upload:
 
 
 class Whole:
-    """Bytes as a source."""
+    """Bytes as a source; what is read are views of them."""
 
     __slots__ = ("_at", "_data", "length")
 
     def __init__(self, data: bytes):
-        self._data = data
         self._at = 0
+        self._data = memoryview(data)
         self.length: int | None = len(data)
 
-    def read(self, n: int = PIECE) -> bytes:
+    def read(self, n: int = PIECE) -> memoryview:
         piece = self._data[self._at : self._at + n]
         self._at += len(piece)
         return piece
@@ -87,6 +88,18 @@ class Uploads:
 
     def __len__(self) -> int:
         return len(self._turns)
+
+    def begin(self, outbox: list[bytes], stream: Stream, block: bytes, payload: Any, most_frame: int) -> None:
+        """A request with a body: at once if it is small and fits the windows, else in turn with others."""
+        whole = payload is None or isinstance(payload, bytes)
+        length = len(payload or b"") if whole else payload.length
+        if length is not None:
+            block += content_length(length)
+        head = headers(block, stream.number, length == 0, most_frame)
+        body = self.at_once(stream, payload) if whole and length else None
+        outbox.append(head if body is None else head + body)
+        if length != 0 and body is None:
+            self.add(stream, Whole(payload) if whole else payload)
 
     def at_once(self, stream: Stream, payload: bytes) -> bytes | None:
         """The frames of a small body, if all of it may be sent now and nobody waits; else None."""

@@ -42,10 +42,10 @@ from .h2frames import (
     unpack_head,
 )
 from .h2greeting import GREETING, RECEIVE_WINDOW
-from .h2head import Origin, Repeated, content_length
+from .h2head import Origin, Repeated
 from .h2hpack import EMPTY_TABLE, Decoder
 from .h2stream import Departed, Stream
-from .h2upload import Uploads, Whole
+from .h2upload import Uploads
 from .http1 import BODY_EXPECTED, defaults
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Http2:
     __slots__ = (
         "_block",
         "_credit",
+        "_cut",
         "_decoder",
         "_departed",
         "_finished",
@@ -115,6 +116,8 @@ class Http2:
         """Exchanges whose first byte came within this ``receive``."""
         self._origin = origin
         self._decoder = Decoder(origin.fields)
+        self._cut: tuple[int, int, int] | None = None
+        """A DATA frame of which the end is still to come."""
         self._rest = b""
         """The beginning of a frame that is not all here."""
         self._greeted = False
@@ -166,7 +169,8 @@ class Http2:
         origin = self._origin
         block = origin.request(x)
         if payload is not None or x.method in BODY_EXPECTED:
-            self._submit_body(self._enter(x), self._led(block), payload)
+            self._uploads.begin(self.outbox, self._enter(x), self._led(block), payload, self._most_frame)
+            self.hungry = self._uploads.hungry()
         else:
             origin.repeat(x, block)
             self.outbox.append(h2.headers(self._led(block), self._enter(x).number, True, self._most_frame))
@@ -183,24 +187,6 @@ class Http2:
         self._next = number + 2
         stream = self._streams[number] = self.inflight[x] = Stream(number, x, RECEIVE_WINDOW, self._uploads.initial)
         return stream
-
-    def _submit_body(self, stream: Stream, block: bytes, payload: Any) -> None:
-        """With a body: at once if it is small and fits the windows, else in turn with others."""
-        whole = payload is None or isinstance(payload, bytes)
-        length = len(payload or b"") if whole else payload.length
-        if length is not None:
-            block += content_length(length)
-        head = h2.headers(block, stream.number, length == 0, self._most_frame)
-        if length == 0:
-            self.outbox.append(head)
-            return
-        body = self._uploads.at_once(stream, payload) if whole else None
-        if body is not None:
-            self.outbox.append(head + body)
-        else:
-            self.outbox.append(head)
-            self._uploads.add(stream, Whole(payload) if whole else payload)
-            self.hungry = self._uploads.hungry()
 
     def produce(self) -> Sequence[Exchange]:
         for stream, error in self._uploads.produce(self.outbox):
@@ -219,6 +205,8 @@ class Http2:
         streams = self._streams
         plain = self._greeted and self._block is None
         try:
+            if self._cut is not None:
+                at = self._go_on(self._cut, data)
             while end - at >= HEAD:
                 high, low, kind, flags, number = unpack_head(data, at)
                 length = high << 16 | low
@@ -226,12 +214,7 @@ class Http2:
                 at = start + length
                 if plain and at <= end and length <= LEAST_FRAME and (stream := streams.get(number)) is not None:
                     if kind == DATA:
-                        if (
-                            flags == END_STREAM
-                            and stream.left == length
-                            and stream.parts is None
-                            and not stream.uploading
-                        ):
+                        if flags == END_STREAM and stream.left == length and not stream.first and not stream.uploading:
                             self._credit -= length
                             if self._credit < _HALF:
                                 self._give_credit()
@@ -243,6 +226,9 @@ class Http2:
                             del streams[number]
                             del self.inflight[x]
                             self._finished.append(x)
+                            continue
+                        if stream.body is not None and not flags:
+                            self._data(0, number, memoryview(data)[start:at])
                             continue
                     elif kind == HEADERS and flags == END_HEADERS:
                         fields = self._decoder.decode(data[start:at])
@@ -262,6 +248,10 @@ class Http2:
                     raise Fault(h2.FRAME_SIZE_ERROR, f"a frame of {length:,} bytes, {LEAST_FRAME:,} are allowed")
                 if at > end:
                     at = start - HEAD
+                    stream = streams.get(number) if plain and kind == DATA and flags <= END_STREAM else None
+                    if stream is not None and stream.body is not None:
+                        self._cut = (flags, number, length)
+                        at = start + self._go_on(self._cut, memoryview(data)[start:])
                     break
                 if self._block is not None and kind != CONTINUATION:
                     raise Fault(h2.PROTOCOL_ERROR, "another frame within a header block")
@@ -276,6 +266,22 @@ class Http2:
             self._note_begun()
         self._count_room()
         return self._take_finished()
+
+    def _go_on(self, cut: tuple[int, int, int], data: bytes | memoryview) -> int:
+        """More of a DATA frame: flags, stream, bytes still to come. Returns how many of ``data`` belong to it.
+
+        In a body of many frames one that is not all here is taken as it comes: nothing of it need be kept.
+        """
+        flags, number, left = cut
+        size = min(left, len(data))
+        if size < left:
+            self._cut = (flags, number, left - size)
+            flags = 0
+        else:
+            self._cut = None
+        if size:
+            self._data(flags, number, memoryview(data)[:size])
+        return size
 
     def _take_finished(self) -> Sequence[Exchange]:
         finished = self._finished
@@ -308,7 +314,7 @@ class Http2:
 
     # Frames, one method for each kind
 
-    def _data(self, flags: int, number: int, payload: bytes) -> None:
+    def _data(self, flags: int, number: int, payload: bytes | memoryview) -> None:
         """6.1. The hot path."""
         length = len(payload)
         self._credit -= length
@@ -322,7 +328,7 @@ class Http2:
         if stream.credit < 0:
             raise Fault(h2.FLOW_CONTROL_ERROR, "more data than the window of the stream")
         if flags & PADDED:
-            payload = h2.unpad(payload)
+            payload = h2.unpad(bytes(payload))
         if payload:
             error = stream.add(payload)
             if error is not None:
@@ -405,12 +411,10 @@ class Http2:
 
     def _settings(self, flags: int, number: int, payload: bytes) -> None:
         """6.5."""
-        if number:
-            raise Fault(h2.PROTOCOL_ERROR, f"SETTINGS on stream {number}")
+        h2.check_line("SETTINGS", number)
         self._tolerate("SETTINGS")
         if flags & h2.ACK:
-            if payload:
-                raise Fault(h2.FRAME_SIZE_ERROR, "SETTINGS with an ACK and a payload")
+            h2.check_size("SETTINGS with an ACK", payload, 0)
             return
         if not self._greeted:
             self._greeted = True
@@ -442,18 +446,15 @@ class Http2:
 
     def _ping(self, flags: int, number: int, payload: bytes) -> None:
         """6.7."""
-        if number:
-            raise Fault(h2.PROTOCOL_ERROR, f"PING on stream {number}")
-        if len(payload) != 8:
-            raise Fault(h2.FRAME_SIZE_ERROR, f"PING of {len(payload)} bytes")
+        h2.check_line("PING", number)
+        h2.check_size("PING", payload, 8)
         self._tolerate("PING")
         if not flags & h2.ACK:
             self.outbox.append(h2.frame(h2.PING, h2.ACK, 0, payload))
 
     def _goaway(self, flags: int, number: int, payload: bytes) -> None:
         """6.8. Streams above the last one were not processed; the others go on."""
-        if number:
-            raise Fault(h2.PROTOCOL_ERROR, f"GOAWAY on stream {number}")
+        h2.check_line("GOAWAY", number)
         last, code, said = h2.read_goaway(payload)
         if last > self._last:
             raise Fault(h2.PROTOCOL_ERROR, f"GOAWAY with stream {last} after {self._last}")
@@ -470,8 +471,7 @@ class Http2:
         """6.3. Deprecated, and nothing for a client."""
         if not number:
             raise Fault(h2.PROTOCOL_ERROR, "PRIORITY on stream 0")
-        if len(payload) != 5:
-            raise Fault(h2.FRAME_SIZE_ERROR, f"PRIORITY of {len(payload)} bytes")
+        h2.check_size("PRIORITY", payload, 5)
         self._tolerate("PRIORITY")
 
     def _push_promise(self, flags: int, number: int, payload: bytes) -> None:

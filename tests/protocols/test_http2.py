@@ -887,3 +887,46 @@ def test_equal_requests_differ_only_in_their_stream() -> None:
         assert asked[6]["content-length"] == "1" and list(talk.asked.values())[-1].body == b"x"
         assert list(talk.asked) == [1, 3, 5, 7, 9, 11, 13]
     assert place.repeated.keys() == {"http://peer/"}
+
+
+def test_a_body_of_many_frames_in_any_cutting() -> None:
+    """Frames of such a body are taken as they come; the last one may be padded, or empty."""
+    body = random.Random(7).randbytes(100_000)
+    frames = [body[at : at + 16_000] for at in range(0, len(body), 16_000)]
+    for seed in range(20):
+        talk = Talk(seed=seed)
+        xs = [talk.ask() for _ in range(3)]
+        for number in (1, 3, 5):
+            talk.server.send_headers(number, [(":status", "200"), ("content-length", str(len(body)))])
+        for piece in frames:
+            for number in (1, 3, 5):
+                if talk.asked[number].reset is None:
+                    talk.server.send_data(number, piece, pad_length=9 if seed % 3 == 0 else None)
+            talk.pump()
+            if seed % 4 == 0 and not talk.wire.inflight.keys().isdisjoint((xs[1],)):
+                talk.harness.done.append(xs[1])
+                assert talk.wire.cancel(xs[1])
+        for number in (1, 3, 5):
+            if talk.asked[number].reset is None:
+                talk.server.end_stream(number)
+        talk.pump()
+        assert xs[0].body == xs[2].body == body and talk.wire.error is None
+        assert talk.wire._credit > RECEIVE_WINDOW // 2
+        assert (xs[1].body == body) is (seed % 4 != 0)
+
+
+def test_a_frame_that_is_cut_while_its_stream_is_given_up() -> None:
+    talk = Talk()
+    x = talk.ask()
+    other = talk.ask()
+    talk.server.send_headers(1, [(":status", "200")])
+    talk.server.send_data(1, bytes(10_000))
+    talk.server.send_data(1, bytes(10_000))
+    talk.pump()
+    talk.server.send_data(1, bytes(10_000), end_stream=True)
+    talk.server.send_headers(3, [(":status", "204")], end_stream=True)
+    data = talk.server.data_to_send()
+    assert talk.wire.receive(data[:5000]) == ()
+    assert x.progress > 20_000 and talk.wire.cancel(x)
+    assert list(talk.wire.receive(data[5000:])) == [other]
+    assert talk.wire.error is None and talk.wire._credit == RECEIVE_WINDOW - 30_000
