@@ -142,16 +142,17 @@ class Redis(Stub):
         key = next((key for key in keys if key is not None), None)
         return self._send("transaction", payload, key, None, AsSets(sets) if sets else None, options)
 
-    def __getattr__(self, name: str) -> Callable[..., Request]:
+    def __getattr__(self, name: str) -> Dotted:
         if name.startswith("_"):
             raise AttributeError(name)
+        command: Any = None  # a plain one is a function, and called just so
         try:
             command = self._plain(name)
-        except RequestError:  # said where it is called
-            command = None
+        except RequestError:
+            pass  # said where it is called
         command = command or Dotted(self._command, name)
         self.__dict__[name] = command  # the next look finds it without asking here
-        return command
+        return command  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         return f"<Redis {self._found[2]}>"
