@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import rounds
+from benchmarks import goserver, rounds
 from benchmarks.__main__ import CASES
 from benchmarks.case import Case, Column, Entry, Job, Outcome, Site
 from benchmarks.child import Tally
