@@ -70,7 +70,6 @@ class Request:
         url: str,
         payload: Any = None,
         headers: Pairs = (),
-        *,
         kind: str = "",
         endpoint: Any = None,
         callback: Callback | None = None,
