@@ -37,44 +37,89 @@ _REFLECTIONS: Final[WeakKeyDictionary[Endpoint, dict[str, Reflection]]] = WeakKe
 class Grpc:
     """The stub of one service; each attribute is a method of it, which queues a call and returns its request."""
 
-    __slots__ = ("_codecs", "_kinds", "_known", "_place", "_service")
-
     def __init__(self, url: str, **options: Any):
-        self._place = Place(url, options)
-        match = _SERVICE.fullmatch(self._place.target)
+        self._service = Service(url, options)
+
+    def __getattr__(self, name: str) -> Calls:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        calls = self.__dict__[name] = Calls(self._service, name)  # found at once from now on
+        return calls
+
+    def __repr__(self) -> str:
+        return f"<gRPC stub of {self._service.name}>"
+
+
+class Calls(Dotted):
+    """A method by its name. What goes the usual way is found by the class of the message (a fifth of a call)."""
+
+    __slots__ = ("_path", "_service", "_usual")
+
+    def __init__(self, service: Service, name: str):
+        super().__init__(service.call, name)
+        self._service = service
+        self._path = f"/{service.name}/{name}"
+        self._usual: dict[type, tuple[Method, CallCodec]] = {}
+
+    def __call__(self, *args: Any, **options: Any) -> Request:
+        service = self._service
+        if options or len(args) != 1:
+            return service.call(self._name, args, options)
+        message = args[0]
+        usual = self._usual.get(message.__class__)
+        if usual is None:
+            request = service.call(self._name, args, options)
+            if found := service.usual(self._name, message):
+                self._usual[message.__class__] = found
+            return request
+        place = service.place
+        coding = place.coding(None)
+        request = place.prepare(self._path, coding)
+        request.payload = frame(_serialized(message, usual[0]), coding)
+        request.codec = usual[1]
+        return script.engine.submit(request)
+
+
+class Service:
+    """One service at a place, and what is known of its methods."""
+
+    __slots__ = ("_codecs", "_kinds", "_known", "name", "place")
+
+    def __init__(self, url: str, options: dict[str, Any]):
+        self.place = Place(url, options)
+        match = _SERVICE.fullmatch(self.place.target)
         if match is None:
             raise RequestError(f"{url!r} names no service: it ends in /package.Service")
-        self._service = match.group(1)
+        self.name = match.group(1)
         self._known: Methods | None = None
         """From what the program has imported, or from what the server said."""
         self._kinds: dict[type, Methods | None] = {}
         """By classes of messages that were sent, from their descriptor pools."""
         self._codecs: dict[Method, CallCodec] = {}
 
-    def __getattr__(self, name: str) -> Dotted:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return Dotted(self._call, name)
+    def usual(self, name: str, message: Any) -> tuple[Method, CallCodec] | None:
+        """The method that takes messages of this very class, one at a time, and its codec; None if none does."""
+        method = (self._kinds.get(message.__class__) or {}).get(name)
+        if method is None or method.client_streaming or message.__class__ is not method.request:
+            return None
+        return method, self._codec(method)
 
-    def __repr__(self) -> str:
-        return f"<gRPC stub of {self._service}>"
-
-    def _call(self, name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Request:
+    def call(self, name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Request:
         if len(args) > 1:
             raise TypeError(f"{name}() takes one message, or one iterable of messages ({len(args)} given)")
         callback = meta = None
         if options:
             callback, meta = check(options, PER_CALL)
-        coding = self._place.coding(options.pop("compression", None))
+        coding = self.place.coding(options.pop("compression", None))
         message, methods = self._methods(args[0] if args else None)
-        request = self._place.prepare(f"/{self._service}/{name}", coding, callback=callback, meta=meta, **options)
+        request = self.place.prepare(f"/{self.name}/{name}", coding, callback=callback, meta=meta, **options)
         if methods is None:
             reflection = self._reflection(request.endpoint)
             self._known = methods = reflection.methods
         if methods is not None:
             self._complete(request, self._method(methods, name), message, coding)
             return script.engine.submit(request)
-        request.codec = self._place.codec(bytes, False)  # until it is known: there is no data without it
+        request.codec = self.place.codec(bytes, False)  # until it is known: there is no data without it
         script.engine.admit(request)
         reflection.wait(lambda found: self._on_known(request, name, message, coding, found))
         return request
@@ -92,7 +137,7 @@ class Grpc:
             sample = message[0] if message else None
         found = self._of_pool(sample)
         if found is None:
-            self._known = found = self._known or default_methods(self._service)
+            self._known = found = self._known or default_methods(self.name)
         if (
             found is None
             and isinstance(message, Iterable)
@@ -110,14 +155,14 @@ class Grpc:
             return None
         kind = message.__class__
         if kind not in self._kinds:
-            self._kinds[kind] = methods_in(descriptor.file.pool, self._service)
+            self._kinds[kind] = methods_in(descriptor.file.pool, self.name)
         return self._kinds[kind]
 
     def _reflection(self, endpoint: Endpoint) -> Reflection:
         known = _REFLECTIONS.setdefault(endpoint, {})
-        if self._service not in known:
-            known[self._service] = Reflection(self._service, self._place.ask_aside)
-        return known[self._service]
+        if self.name not in known:
+            known[self.name] = Reflection(self.name, self.place.ask_aside)
+        return known[self.name]
 
     def _on_known(self, request: Request, name: str, message: Any, coding: str, found: Methods | AquestsError) -> None:
         engine = script.engine
@@ -134,19 +179,22 @@ class Grpc:
     def _method(self, methods: Methods, name: str) -> Method:
         method = methods.get(name)
         if method is None:
-            raise RequestError(f"{self._service} has no method {name}; it has {', '.join(sorted(methods))}")
+            raise RequestError(f"{self.name} has no method {name}; it has {', '.join(sorted(methods))}")
         return method
 
     def _complete(self, request: Request, method: Method, message: Any, coding: str) -> None:
-        place = self._place
+        place = self.place
         if method.client_streaming:
             request.payload = place.body(message, lambda item: _serialized(item, method), True, coding)
         else:
             request.payload = frame(_serialized(message, method), coding)
+        request.codec = self._codec(method)
+
+    def _codec(self, method: Method) -> CallCodec:
         codec = self._codecs.get(method)
         if codec is None:
-            codec = self._codecs[method] = place.codec(method.reply.FromString, method.server_streaming)
-        request.codec = codec
+            codec = self._codecs[method] = self.place.codec(method.reply.FromString, method.server_streaming)
+        return codec
 
 
 def _serialized(message: Any, method: Method) -> bytes:
