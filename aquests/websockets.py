@@ -106,6 +106,10 @@ def _queue(
     schemes: Mapping[str, int],
 ) -> Request:
     engine = script.engine
+    if not options and headers is None and compression is True and subprotocols == () and url.__class__ is str:
+        endpoint = engine.endpoints.openings.get(url)
+        if endpoint is not None and endpoint.scheme in schemes:  # nothing to check but the message
+            return engine.submit(Request("GET", url, _messages(message, replies), kind=kind, endpoint=endpoint))
     if subprotocols != () or compression is not True:
         options |= {"subprotocols": subprotocols, "compression": compression}
     return engine.submit(make(kind, url, message, headers, replies, options, engine.endpoints, schemes))

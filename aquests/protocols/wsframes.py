@@ -73,10 +73,7 @@ class Messages:
         self.replies = replies
         self.sent = False
         """Bytes of it may have reached the server: it is not sent again by itself."""
-        size = 0
-        for _, data in items:
-            size += len(data) + 14
-        self.size = size
+        self.size = len(items[0][1]) + 14 if len(items) == 1 else sum([len(data) + 14 for _, data in items])
         self.pings = _pings(items) if items and items[0][0] == PING else _NONE
 
     def rewind(self) -> None:
