@@ -15,6 +15,7 @@ from . import (
     heads,
     histogram,
     http1,
+    http1_memory,
     http2,
     http2_bulk,
     http2_differ,
@@ -42,6 +43,7 @@ CASES = {
     module.CASE.name: module.CASE
     for module in (
         http1,
+        http1_memory,
         tls,
         http2,
         http2_differ,
