@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
 
 import aquests
@@ -50,7 +52,7 @@ def _configure(job: Job, tally: Tally) -> None:
     aquests.configure(workers=job.lines, callback=on_answer, http2_constreams=STREAMS)
 
 
-def _message_of_a_pool() -> type:
+def _message_of_a_pool() -> Any:
     """BytesValue from a pool that knows the service, too."""
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
