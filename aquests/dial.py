@@ -17,7 +17,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from .errors import AquestsError, Cancelled, ConnectError, ResolveError, TimedOut, TlsError
+from .errors import AquestsError, Cancelled, ConnectError, ResolveError, TimedOut, TlsError, defect
 from .exchange import Line
 from .lib.channel import Channel
 from .lib.polled import PolledChannel
@@ -309,6 +309,10 @@ class Dial:
         """Give up: ``done`` is called with ``error``."""
         if self._done is not None:
             self._fail(error)
+
+    def crash(self, error: Exception) -> None:
+        """Something of ours raised: perhaps no descriptor was left to import a module by."""
+        self.cancel(defect(error, self.endpoint.label))
 
     def _fail_soon(self, error: AquestsError) -> None:
         self._loop.soon(lambda: self.cancel(error))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .dial import Dial, expired, overdue, stopped
 from .elsewhere import Elsewhere
 from .endpoint import Endpoint, Endpoints
-from .errors import AquestsError, RequestError
+from .errors import AquestsError, RequestError, defect
 from .exchange import Exchange, Request, Response
 from .lib.log import as_logger, get_logger
 from .lib.loop import Loop
@@ -318,7 +318,7 @@ class Engine:
         dial = Dial(self.loop, self._resolver, self._sessions, self.settings, x.endpoint, x, self._on_dialled)
         self._dials[dial] = None
         self._sweep.begin()
-        dial.start()
+        self.loop.guarded(dial.start)
 
     def _on_dialled(self, dial: Dial, channel: Line | None, error: AquestsError | None) -> None:
         del self._dials[dial]
@@ -564,8 +564,7 @@ class Engine:
             return x.endpoint.spec.load().review(x, Elsewhere(self.endpoints, self.queue, x.endpoint))  # type: ignore[no-any-return]
         except Exception as error:  # a codec may be the user's; and whoever is to blame, an answer is due
             self._log.error("an answer could not be read", exc_info=error)
-            x.error = AquestsError(f"internal error: {type(error).__name__}: {error}", endpoint=x.endpoint.label)
-            x.error.__cause__ = error.with_traceback(None)
+            x.error = defect(error, x.endpoint.label)
             return None
 
     def _fail(self, x: Exchange, error: AquestsError) -> None:

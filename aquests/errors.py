@@ -183,3 +183,10 @@ class JsonRpcError(Exception):
 
 class StatusError(AquestsError):
     """Raised by ``response.raise_for_status()`` for an answer that is not ok."""
+
+
+def defect(error: Exception, endpoint: str) -> AquestsError:
+    """What an exception that nobody expected is to the request it hit; its frames are let go."""
+    fault = AquestsError(f"internal error: {type(error).__name__}: {error}", endpoint=endpoint)
+    fault.__cause__ = error.with_traceback(None)
+    return fault

@@ -515,3 +515,21 @@ def test_a_look_up_that_ends_after_its_request() -> None:
         release.set()
         assert rig.fetch(url).ok
         assert peer.connections == 1
+
+
+def test_an_exception_that_nobody_expected_fails_its_request_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a module is imported for the first line of its kind, and no descriptor is left."""
+    with http_peer(echo) as peer, Rig(workers=2) as rig:
+        rig.ask(peer.url)
+
+        def broken(*args: object, **more: object) -> Any:
+            raise LookupError("nobody expected this")
+
+        monkeypatch.setattr("aquests.dial.proxy_for", broken)
+        rig.ask("http://127.0.0.1:1/")
+        rig.run()
+        monkeypatch.undo()
+        rig.ask(peer.url)
+        rig.run()
+    assert sorted(codes(rig.answers)) == [200, 701, 701]
+    assert all("internal error: LookupError" in str(r.error) for r in rig.answers if r.status_code == 701)

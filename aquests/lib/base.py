@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ..errors import AquestsError, Cancelled
+from ..errors import AquestsError, Cancelled, defect
 
 if TYPE_CHECKING:
     from ..exchange import Exchange
@@ -104,6 +104,4 @@ class BaseChannel(Generic[W]):
 
     def crash(self, error: Exception) -> None:
         """A handler of ours raised: the line is lost, its exchanges are not."""
-        fault = AquestsError(f"internal error: {type(error).__name__}: {error}", endpoint=self.endpoint.label)
-        fault.__cause__ = error
-        self.close(fault)
+        self.close(defect(error, self.endpoint.label))

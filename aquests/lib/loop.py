@@ -214,7 +214,7 @@ class Loop:
         left = len(soon)
         while left and soon:
             left -= 1
-            self._guarded(soon.popleft())
+            self.guarded(soon.popleft())
 
     def _run_timers(self) -> None:
         timers = self._timers
@@ -222,9 +222,10 @@ class Loop:
         while timers and timers[0][0] <= self.now and timers[0][1] < newest:
             timer = heapq.heappop(timers)[2]
             if timer.call is not None:
-                self._guarded(timer.call)
+                self.guarded(timer.call)
 
-    def _guarded(self, call: Callable[[], None]) -> None:
+    def guarded(self, call: Callable[[], None]) -> None:
+        """Call it. What it raises is logged, and told to ``crash(error)`` of the object whose method it is."""
         try:
             call()
         except Exception as error:
