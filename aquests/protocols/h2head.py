@@ -8,11 +8,12 @@ text, since every exchange that gets it needs an error of its own.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from ..errors import ProtocolError
-from .h2frames import headers_head
+from .h2frames import HTTP_1_1_REQUIRED, headers_head
 from .h2hpack import STATIC, Blocks, Pair, field, integer, name_of, text
 from .http1 import MAX_BLOCKS, merge
 from .http1head import LENGTH, Head, frame
@@ -59,9 +60,22 @@ class Origin:
     ``scheme`` is that of the URLs, ``authority`` what Host says in HTTP/1.1, ``streams`` how many a line may have.
     """
 
-    __slots__ = ("_authority", "_blocks", "_defaults", "_missed", "_scheme", "_skip", "fields", "repeated", "streams")
+    __slots__ = (
+        "_authority",
+        "_blocks",
+        "_defaults",
+        "_missed",
+        "_scheme",
+        "_skip",
+        "demote",
+        "fields",
+        "repeated",
+        "streams",
+    )
 
-    def __init__(self, scheme: str, authority: str, defaults: Pairs, streams: int):
+    def __init__(
+        self, scheme: str, authority: str, defaults: Pairs, streams: int, demote: Callable[[], None] | None = None
+    ):
         self.streams = streams
         self.fields = Blocks(Judge())
         self._skip = len(scheme) + 3
@@ -69,6 +83,8 @@ class Origin:
         self._authority = authority
         self._defaults = defaults
         self._blocks: dict[tuple[str, Pairs], tuple[bytes, bytes]] = {}
+        self.demote = demote
+        """What makes the next lines to the place HTTP/1.1, if that may be."""
         self._missed = 0
         self.repeated: Repeated = {}
         """Requests without a body that were sent, by their URL: method, headers, and the frame that says it all, up
@@ -92,6 +108,13 @@ class Origin:
             self.repeated.clear()
         if len(block) <= MAX_REPEATED_BLOCK:
             self.repeated[x.url] = (x.method, x.headers, headers_head(len(block), True), block)
+
+    def wants_http1(self, code: int) -> bool:
+        """Does the server ask for HTTP/1.1 by this error code (RFC 9113 7), and may it have it? The next lines are."""
+        if code != HTTP_1_1_REQUIRED or self.demote is None:
+            return False
+        self.demote()
+        return True
 
     def _remember(self, method: str, headers: Pairs) -> tuple[bytes, bytes]:
         if len(self._blocks) >= MAX_BLOCKS:

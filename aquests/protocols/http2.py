@@ -62,9 +62,9 @@ _SETTINGS_ACK: Final = h2.frame(h2.SETTINGS, h2.ACK, 0, b"")
 _NOTHING: Final[tuple[Exchange, ...]] = ()
 
 
-def lines(place: Any, extra: Pairs, settings: Any) -> Callable[[str | None], Http2]:
+def lines(place: Any, extra: Pairs, settings: Any, demote: Callable[[], None] | None) -> Callable[[str | None], Http2]:
     """What makes the wires of lines to ``place`` (an Endpoint), with ``settings.http2_constreams`` streams each."""
-    origin = Origin(place.scheme, place.host_header, defaults(place, extra), settings.http2_constreams)
+    origin = Origin(place.scheme, place.host_header, defaults(place, extra), settings.http2_constreams, demote)
     return lambda alpn: Http2(origin)
 
 
@@ -291,9 +291,7 @@ class Http2:
         return finished
 
     def _note_begun(self) -> None:
-        inflight = self.inflight
-        if inflight:
-            self.begun += [x for x in self._fresh if x in inflight]
+        self.begun += [x for x in self._fresh if x in self.inflight]
         self._fresh.clear()
 
     def _check_greeting(self, data: bytes, kind: int, flags: int) -> None:
@@ -375,8 +373,7 @@ class Http2:
         fields = self._decoder.decode(block)
         stream = self._streams.get(number)
         if stream is None:
-            self._stray(number, flags & END_STREAM)
-            return
+            return self._stray(number, flags & END_STREAM)
         x = stream.x
         if not x.progress:
             x.progress = 1
@@ -402,10 +399,12 @@ class Http2:
             return
         self._resets += 1
         x = stream.x
-        x.untouched = code == h2.REFUSED_STREAM
+        x.untouched = code == h2.REFUSED_STREAM or self._origin.wants_http1(code)
         name = h2.code_name(code)
         x.error = StreamReset(f"the server reset the stream ({name})", h2_name=name, phase="answer")
         self._leave(stream)
+        if code == h2.HTTP_1_1_REQUIRED:
+            self._retire()
         if self._resets > MAX_RESETS:
             raise Fault(h2.ENHANCE_YOUR_CALM, f"over {MAX_RESETS:,} streams reset in succession")
 
@@ -460,6 +459,7 @@ class Http2:
             raise Fault(h2.PROTOCOL_ERROR, f"GOAWAY with stream {last} after {self._last}")
         self._tolerate("GOAWAY")
         self._last = last
+        self._origin.wants_http1(code)
         self._goodbye = f"the server ended the connection ({h2.code_name(code)}{f': {said}' if said else ''})"
         self._retire()
         for stream in [stream for stream in self._streams.values() if stream.number > last]:

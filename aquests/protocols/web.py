@@ -8,6 +8,7 @@ body (RFC 7540 3.2): if the server does not care, its HTTP/1.1 answer counts and
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import AquestsError, ProtocolError, TlsError
@@ -37,13 +38,15 @@ def lines(place: Any, prefix: str, extra: Pairs, settings: Any) -> Callable[[str
     return plain
 
 
-def _http2(place: Any, extra: Pairs, settings: Any) -> Callable[[str | None], Http2]:
+def _http2(
+    place: Any, extra: Pairs, settings: Any, demote: Callable[[], None] | None = None
+) -> Callable[[str | None], Http2]:
     """The module is loaded when a line speaks HTTP/2 for the first time."""
     from .h2head import LANE, VERSION
     from .http2 import lines
 
     place.lane, place.version = LANE, VERSION
-    return lines(place, extra, settings)
+    return lines(place, extra, settings, demote)
 
 
 def _by_alpn(place: Any, plain: MakeWire, extra: Pairs, settings: Any) -> MakeWire:
@@ -54,8 +57,14 @@ def _by_alpn(place: Any, plain: MakeWire, extra: Pairs, settings: Any) -> MakeWi
         if alpn != "h2":
             return plain(alpn)
         if not http2:
-            http2.append(_http2(place, extra, settings))
+            http2.append(_http2(place, extra, settings, demote=None if plain is NoHttp2 else demote))
         return http2[0](alpn)
+
+    def demote() -> None:
+        """RFC 9113 7: the server wants HTTP/1.1. Lines made from now on offer nothing else."""
+        place.spec = copy(place.spec)
+        place.spec.alpn = ("http/1.1",)
+        place.lane, place.version = place.spec.lane, place.spec.version
 
     return make_wire
 

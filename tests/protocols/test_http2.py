@@ -23,6 +23,7 @@ from aquests.errors import (
 from aquests.exchange import Exchange
 from aquests.protocols import h2frames as h2
 from aquests.protocols.h2greeting import RECEIVE_WINDOW
+from aquests.protocols.h2head import Origin
 from aquests.protocols.h2stream import MAX_REMEMBERED
 from aquests.protocols.http1 import MAX_INTERIM
 from aquests.protocols.http2 import MAX_RESETS, PATIENCE, Http2
@@ -930,3 +931,20 @@ def test_a_frame_that_is_cut_while_its_stream_is_given_up() -> None:
     assert x.progress > 20_000 and talk.wire.cancel(x)
     assert list(talk.wire.receive(data[5000:])) == [other]
     assert talk.wire.error is None and talk.wire._credit == RECEIVE_WINDOW - 30_000
+
+
+@pytest.mark.parametrize("goaway", [False, True])
+@pytest.mark.parametrize("may", [False, True])
+def test_a_server_that_wants_http1(goaway: bool, may: bool) -> None:
+    """RFC 9113 7: what it did not answer is sent again, on a line of that kind, if that may be."""
+    asked: list[int] = []
+    place = Origin("http", "peer", (), 10, (lambda: asked.append(1)) if may else None)
+    talk = Talk(place=place)
+    x = talk.ask()
+    if goaway:
+        talk.server.close_connection(error_code=13, last_stream_id=0)
+    else:
+        talk.server.reset_stream(1, error_code=13)
+    talk.pump()
+    assert x.error is not None and x.untouched is (may or goaway)
+    assert bool(asked) is may and talk.wire.room == 0 and not talk.wire.reusable

@@ -9,6 +9,7 @@ from typing import Any
 import hpack
 import pytest
 
+from aquests.endpoint import Endpoints
 from aquests.errors import PeerClosed, ProtocolError, TlsError
 from aquests.exchange import Exchange
 from aquests.protocols import SCHEMES
@@ -17,7 +18,9 @@ from aquests.protocols.h2greeting import SETTINGS
 from aquests.protocols.http1 import Http1
 from aquests.protocols.http2 import Http2
 from aquests.protocols.web import NoHttp2, Upgrade, lines
+from aquests.queue import Fifo
 from aquests.settings import Settings
+from aquests.url import split
 from tests.conformance import Case, Harness, Turn, check_wire
 from tests.helpers import feedings
 from tests.loopback import Pieces, exchange
@@ -242,3 +245,17 @@ def test_the_judge_agrees() -> None:
         block = b"".join(harness.sent)[9:]
         assert (":path", "/") in [(str(name), str(value)) for name, value in judge.decode(block)]
         harness.feed([answer(stream)])
+
+
+def test_a_server_that_wants_http1_gets_it_on_its_next_lines() -> None:
+    """RFC 9113 7; other places go on as they are, and so does one that the user wants HTTP/2 from."""
+    endpoints = Endpoints(Fifo)
+    one, other = (endpoints.find(split(f"https://{name}/")) for name in ("one", "other"))
+    wire: Any = one.make_wire(Settings())("h2")
+    assert (one.lane, one.spec.alpn) == ("HTTP/2.0", ("h2", "http/1.1"))
+    assert wire._origin.wants_http1(13) and not wire._origin.wants_http1(7)
+    assert (one.lane, one.version, one.spec.alpn) == ("HTTP/1.1", "1.1", ("http/1.1",))
+    assert other.spec.alpn == ("h2", "http/1.1")
+    prior = endpoints.find(split("https://one/"), {"h2c": "prior"})
+    wire = prior.make_wire(Settings())("h2")
+    assert not wire._origin.wants_http1(13) and prior.spec.alpn == ("h2", "http/1.1")
