@@ -577,8 +577,7 @@ class Engine:
 
     def _draw(self) -> None:
         """Advance the sources until a round of work is queued."""
-        queue, wanted = self.queue, self.settings.concurrency
-        self._sources.draw(lambda: queue.size >= wanted, self.take, self._source_failed)
+        self._sources.draw(self.queue, self.settings.concurrency, self.take, self._source_failed)
 
     def _source_failed(self, error: Exception) -> None:
         self.stats.callback_errors += 1

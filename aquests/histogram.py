@@ -28,17 +28,18 @@ from typing import Final
 _LIMIT: Final = 65504.0  # seconds; the largest half-precision number
 _LAST: Final = 0x7BFF  # its bits
 _FOREVER: Final = 1e9  # seconds (31 years); longer is no measurement, and sums of it might overflow
-_BATCH: Final = 512  # a fold of so many takes some 50 microseconds, which no deadline feels
+BATCH: Final = 512  # a fold of so many takes some 50 microseconds, which no deadline feels
 
 
 class Histogram:
     """Counts durations in seconds. Not thread-safe; can be pickled."""
 
-    __slots__ = ("_buckets", "_folded", "_high", "_low", "_pending", "_total")
+    __slots__ = ("_buckets", "_folded", "_high", "_low", "_total", "pending")
 
     def __init__(self) -> None:
         self._buckets: Counter[int] = Counter()
-        self._pending: list[float] = []
+        self.pending: list[float] = []
+        """Recorded, and not folded into the buckets yet."""
         self._folded = 0
         self._total = 0.0
         self._low = math.inf
@@ -46,21 +47,21 @@ class Histogram:
 
     def record(self, seconds: float) -> None:
         """Count one duration, in seconds. Negative ones and NaN count as 0.0, those above 1e9 s as 1e9 s."""
-        pending = self._pending
+        pending = self.pending
         pending.append(seconds)
-        if len(pending) >= _BATCH:
-            self._fold()
+        if len(pending) >= BATCH:
+            self.fold()
 
     def record_many(self, durations: Iterable[float]) -> None:
         """Count every duration of an iterable, which is consumed lazily."""
         source = iter(durations)
-        while batch := list(islice(source, _BATCH)):
-            self._pending.extend(batch)
-            self._fold()
+        while batch := list(islice(source, BATCH)):
+            self.pending.extend(batch)
+            self.fold()
 
-    def _fold(self) -> None:
-        """Move the buffered durations into the buckets."""
-        values = self._pending
+    def fold(self) -> None:
+        """Move the buffered durations into the buckets. For who appends to ``pending`` himself."""
+        values = self.pending
         if not values:
             return
         values.sort()  # 14 ns a value; min and max would take 29
@@ -77,29 +78,29 @@ class Histogram:
         self._total += total
         self._low = min(self._low, low)
         self._high = max(self._high, high)
-        self._pending.clear()
+        self.pending.clear()
 
     @property
     def count(self) -> int:
         """How many durations were recorded."""
-        return self._folded + len(self._pending)
+        return self._folded + len(self.pending)
 
     @property
     def min(self) -> float:
         """The shortest duration in seconds, exact; 0.0 if there is none."""
-        self._fold()
+        self.fold()
         return self._low if self._folded else 0.0
 
     @property
     def max(self) -> float:
         """The longest duration in seconds, exact; 0.0 if there is none."""
-        self._fold()
+        self.fold()
         return self._high
 
     @property
     def mean(self) -> float:
         """The arithmetic mean in seconds, from the sum of the values; 0.0 if there is none."""
-        self._fold()
+        self.fold()
         return self._total / self._folded if self._folded else 0.0
 
     def percentile(self, p: float) -> float:
@@ -112,7 +113,7 @@ class Histogram:
         """
         if not 0.0 <= p <= 100.0:
             raise ValueError(f"a percentile lies between 0 and 100, not {p!r}")
-        self._fold()
+        self.fold()
         # Rounded, because 64.4 % of 250 is rank 161 and floats make it 161.00000000000003.
         rank = math.ceil(round(p * self._folded / 100.0, 6))
         if rank <= 1:
@@ -126,8 +127,8 @@ class Histogram:
 
     def merge(self, other: Histogram) -> None:
         """Add everything ``other`` has recorded; ``other`` keeps it."""
-        self._fold()
-        other._fold()
+        self.fold()
+        other.fold()
         self._buckets.update(other._buckets)
         self._folded += other._folded
         self._total += other._total
@@ -140,7 +141,7 @@ class Histogram:
         ``min``, ``max``, ``total`` in seconds; ``buckets``: pairs of bucket number (the bits of the
         half-precision number of seconds) and count, ascending, used buckets only.
         """
-        self._fold()
+        self.fold()
         buckets = [[bucket, count] for bucket, count in sorted(self._buckets.items())]
         return {"min": self.min, "max": self._high, "total": self._total, "buckets": buckets}
 

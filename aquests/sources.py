@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import RequestError
+
+if TYPE_CHECKING:
+    from .queue import Queue
 
 
 class Sources(deque[Iterator[Any]]):
@@ -15,14 +18,14 @@ class Sources(deque[Iterator[Any]]):
     __slots__ = ()
 
     def draw(
-        self, enough: Callable[[], bool], take: Callable[[Any], object], failed: Callable[[Exception], None]
+        self, queue: Queue, wanted: int, take: Callable[[Any], object], failed: Callable[[Exception], None]
     ) -> None:
-        """Advance until it is ``enough``, or nothing is left.
+        """Advance until ``wanted`` requests are queued, or nothing is left.
 
         ``take(item)`` gets what is yielded, but for None. A source that raises is told to ``failed`` and dropped; one
         that queued or yielded what cannot be sent (RequestError) is told, too, and goes on.
         """
-        while self and not enough():
+        while self and queue.size < wanted:
             source = self[0]
             try:
                 item = next(source)

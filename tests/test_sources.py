@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from aquests.errors import RequestError
+from aquests.queue import Queue
 from aquests.sources import Sources
 
 
@@ -14,7 +15,13 @@ def drawn(
 ) -> tuple[list[Any], list[Exception]]:
     taken: list[Any] = []
     failed: list[Exception] = []
-    sources.draw(lambda: len(taken) >= most, take or taken.append, failed.append)
+    queue = Queue()
+
+    def queued(item: Any) -> None:
+        (take or taken.append)(item)
+        queue.size += 1
+
+    sources.draw(queue, most, queued, failed.append)
     return taken, failed
 
 
