@@ -366,13 +366,13 @@ def test_a_case_without_its_server() -> None:
 
 def test_without_go_nothing_is_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(goserver.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr("benchmarks.goserver.shutil.which", lambda *_, **__: None)
     assert goserver.built("wsecho") is None
 
 
 def test_what_was_built_is_found_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(goserver.shutil, "which", lambda *_, **__: "go")
+    monkeypatch.setattr("benchmarks.goserver.shutil.which", lambda *_, **__: "go")
     built: list[str] = []
 
     def build(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
@@ -380,7 +380,7 @@ def test_what_was_built_is_found_again(monkeypatch: pytest.MonkeyPatch, tmp_path
         Path(command[command.index("-o") + 1]).touch()
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(goserver.subprocess, "run", build)
+    monkeypatch.setattr("benchmarks.goserver.subprocess.run", build)
     first = goserver.built("wsecho")
     assert first is not None and first.exists() and goserver.built("wsecho") == first
     assert built == ["./wsecho"]

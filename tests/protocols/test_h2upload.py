@@ -63,7 +63,7 @@ def test_it_is_taken_in_pieces(known: bool, size: int, most: int) -> None:
         piece, last = upload.take(most)
         assert len(piece) <= most
         assert piece or not known
-        taken.append(piece)
+        taken.append(bytes(piece))
     assert b"".join(taken) == data
     assert (taken[-1] == b"") is not known
 
