@@ -250,6 +250,7 @@ class Engine:
                 channel.close(stopped() if channel.inflight else None)
             while self._again:
                 self._fail(self._again.popleft(), stopped())
+            self.loop.send()  # nothing goes out any more: closed lines are forgotten
         finally:
             self._stepping = self._stopping = False
             self._weigh()
