@@ -9,6 +9,7 @@ from ..errors import ProtocolError, TooLarge
 from .h2frames import FLOW_CONTROL_ERROR, STREAM_CLOSED, Fault
 from .http1 import MAX_INTERIM
 from .http1head import LENGTH, NOTHING
+from .largebody import PROVEN, widened
 
 if TYPE_CHECKING:
     from ..errors import AquestsError
@@ -82,12 +83,17 @@ class Stream:
             promised = self._promised()
             return self._too_large() if promised is None else _malformed(f"a body longer than {promised:,} bytes")
         self.left = left
-        if self.body is not None:
-            self.body.write(payload)
+        body = self.body
+        if body is not None:
+            body.write(payload)
+            size = body.tell()
+            if PROVEN <= size < PROVEN + len(payload):  # once
+                promised = self._promised()
+                if promised is not None:
+                    self.body = widened(body, promised)
         elif self.first:
-            self.body = BytesIO(
-                self.first
-            )  # a copy of it; what the others are written to is in the end the body itself
+            # A copy of it; what the others are written to is in the end the body itself.
+            self.body = BytesIO(self.first)
             self.body.seek(0, SEEK_END)
             self.body.write(payload)
         else:

@@ -23,7 +23,7 @@ from aquests.errors import (
 )
 from aquests.exchange import Exchange
 from aquests.lib import channel as module
-from aquests.lib.channel import UNIX_RETRY, Channel
+from aquests.lib.channel import READS, RECEIVE, UNIX_RETRY, Channel
 from aquests.lib.loop import Loop
 from aquests.lib.poller import READ, WRITE
 from tests.loopback import (
@@ -423,6 +423,48 @@ def test_an_answer_in_pieces_with_spurious_readiness_between(bench):
     assert b.owner.finished == []
     b.say(b"\n")
     assert b.owner.finished == [x] and x.body == b"hello"
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_full_reads_are_followed_by_others_in_the_same_step(bench, sealed):
+    b = bench().up(tls=Shift() if sealed else None)
+    if sealed:
+        b.say(b"h")
+    answer = shifted(b"x" * (RECEIVE + 1) + b"\n", int(sealed))
+    x = b.ask()
+    b.say(answer)
+    assert b.owner.finished == [x] and len(x.body) == RECEIVE + 1
+
+
+def test_a_step_reads_so_much_and_no_more(bench):
+    b = bench().up()
+    b.ask()
+    b.say(b"x" * (READS + 9) * RECEIVE)
+    assert sum(map(len, b.sock.recvs)) == 8 * RECEIVE
+
+
+def test_behind_a_full_read_there_may_be_nothing(bench):
+    b = bench().up()
+    b.ask()
+    b.say(b"x" * RECEIVE)
+    assert b.channel.phase == "open"
+
+
+def test_behind_a_full_read_there_may_be_the_end(bench):
+    b = bench().up()
+    x = b.ask()
+    b.sock.recvs.extend([b"x" * RECEIVE, b"", b"y\n"])
+    b.fire(READ)
+    assert isinstance(x.error, PeerClosed) and b.channel.phase == "closed" and len(b.sock.recvs) == 1
+
+
+def test_a_full_read_may_be_the_last(bench):
+    """The owner closes when it has its answer: the socket is not asked again."""
+    b = bench().up()
+    b.owner.then = lambda channel, entry: channel.close() if entry[0] == "finished" else None
+    x = b.ask()
+    b.say(b"x" * (RECEIVE - 1) + b"\n")
+    assert b.owner.finished == [x] and b.sock.closed == 1
 
 
 def test_the_first_byte_is_stamped_with_the_time_of_its_step(bench):

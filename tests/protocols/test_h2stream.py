@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from aquests.errors import AquestsError, ProtocolError, TooLarge
 from aquests.protocols.h2head import Fields
 from aquests.protocols.h2stream import Stream
 from aquests.protocols.http1 import MAX_INTERIM
+from aquests.protocols.largebody import LARGE, PROVEN
 from tests.loopback import exchange
 
 
@@ -42,6 +45,21 @@ def test_answers(status: str, length: str | None, method: str, pieces: list[byte
     assert [got.add(piece) for piece in pieces] == [None] * len(pieces)
     assert got.end() is None
     assert got.x.body == body and got.x.head is not None
+
+
+@pytest.mark.parametrize("length", [str(LARGE), None])
+def test_a_large_body_has_a_buffer_of_its_length_when_some_of_it_has_come(length: str | None) -> None:
+    got, _ = stream("200", length, max_content=LARGE)
+    piece = random.Random(1).randbytes(PROVEN // 4)
+    buffers: list[object] = []
+    for _ in range(LARGE // len(piece)):
+        assert got.add(memoryview(piece)) is None
+        if got.body is not None and got.body not in buffers:
+            buffers.append(got.body)
+            assert got.body.tell() == (2 if len(buffers) == 1 else 4) * len(piece)
+    assert len(buffers) == (2 if length else 1)
+    assert got.end() is None
+    assert got.x.body == piece * (LARGE // len(piece))
 
 
 @pytest.mark.parametrize(
