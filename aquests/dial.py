@@ -147,7 +147,7 @@ class Dial:
         self._phase = "connect"
         self._deadline = self._loop.now + self.patience
         self._addresses = happy_eyeballs_order(list(addresses))
-        self._next()
+        self._loop.guarded(self._next)  # called by the resolver, who could not tell us what it raised
 
     def _next(self) -> None:
         """Try the next address, and plan the one after it."""
@@ -269,12 +269,12 @@ class Dial:
         self._first_error = self._first_error or error
         if error.phase == "tunnel" and isinstance(error, ConnectError) and self._targets:
             self._drop_timer()
-            self._next_target()
+            self._loop.guarded(self._next_target)
         elif error.phase == "tunnel" or isinstance(error, TlsError):
             self._fail(error)
         elif self._addresses and self._phase == "connect" and self._loop.now < self._deadline:
             self._drop_timer()
-            self._next()
+            self._loop.guarded(self._next)
         elif not self._channels:
             self._fail(self._first_error)
 

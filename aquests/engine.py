@@ -26,9 +26,10 @@ from .lib.loop import Loop
 from .lib.resolver import Resolver
 from .proxy import parse_proxy
 from .queue import Fifo, Queue, rearrange
-from .retry import exhausted_descriptors, free_retry
+from .retry import free_retry
 from .rules import Rules
 from .settings import Settings
+from .shortage import Shortage
 from .sources import Sources
 from .stats import Lane, Stats
 from .sweep import Sweep
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
 TURN: Final = 64
 """Answers a line gives to its own place before it yields to a place without any line."""
-DESCRIPTOR_PAUSE: Final = 0.05
-"""Seconds until dialling is tried again when the descriptors are exhausted and no line has ended."""
 
 
 class Engine:
@@ -53,14 +52,14 @@ class Engine:
         "_channels",
         "_choosy",
         "_dials",
+        "_escaped",
         "_idle",
         "_lanes",
         "_log",
         "_outdated",
-        "_paused",
-        "_paused_since",
         "_resolver",
         "_sessions",
+        "_shortage",
         "_sources",
         "_stepping",
         "_stopping",
@@ -105,9 +104,10 @@ class Engine:
         self._sessions: Any = None
         self._stepping = False
         self._stopping = False
+        self._escaped: BaseException | None = None
+        """What a callback raised to leave the run: sys.exit(), Ctrl-C."""
         self._woken = False
-        self._paused_since = 0.0
-        self._paused = False
+        self._shortage = Shortage(self.loop, self.queue, self._channels, self._idle)
         self._sweep = Sweep(self.loop, self._dials, self._channels, self._idle, self._expire)
         self.take: Callable[[Any], object] = _faceless
         """What a source yielded: a URL or a request that is not queued yet. Set by the face."""
@@ -215,13 +215,13 @@ class Engine:
         self._woken = False
         self.loop.now = monotonic()  # the host, or the program between two runs, may have taken its time
         try:
-            self._dispatch()
+            self._start()
             events = self.loop.step(0.0 if self.idle else timeout)
-            self._dispatch()
-            self.loop.send()
-            return events
+            self._start()
         finally:
             self._stepping = False
+        self._let_out()
+        return events
 
     def run(self) -> None:
         """Step until everything is answered, or ``stop`` was called. Raises RuntimeError in a callback."""
@@ -254,6 +254,14 @@ class Engine:
         finally:
             self._stepping = self._stopping = False
             self._weigh()
+        self._let_out()
+
+    def _let_out(self) -> None:
+        """Raise what a callback wanted to leave by, now that everything is in order."""
+        if self._escaped is not None:
+            error, self._escaped, self._stopping = self._escaped, None, False
+            self._weigh()
+            raise error
 
     def close(self) -> None:
         """Close every line and give all descriptors and threads back. The engine cannot be used again."""
@@ -275,6 +283,14 @@ class Engine:
         return stats
 
     # From the queue to a line
+
+    def _start(self) -> None:
+        """Dispatch and send, until no send breaks a line: what it carried, and its slot, are to be dispatched."""
+        lines = -1
+        while lines != self.lines:
+            self._dispatch()
+            lines = self.lines
+            self.loop.send()
 
     def _dispatch(self) -> None:
         """Give work to lines that have room, and dial while slots are free."""
@@ -300,7 +316,7 @@ class Engine:
 
     def _free_slot(self) -> bool:
         """Is there a slot for one more line? If need be, the line that idles longest makes way."""
-        if self._paused:
+        if self._shortage.dialling_waits:
             return False
         while self.lines >= self.settings.workers and self._idle:
             next(iter(self._idle)).close()
@@ -328,12 +344,12 @@ class Engine:
         if channel is None:
             assert error is not None
             self._slot_freed(dial.endpoint)
-            waits = exhausted_descriptors(error) and self._wait_for_descriptors(x, error)
-            if not waits and not (error.crowded and self._make_do(x)):
+            if not self._shortage.bridges(x, error):
                 x.error, x.untouched, x.finished_at = error, True, monotonic()
                 self._go_on(x, self._judged(x))
             return
-        self._paused_since = dial.endpoint.shut_since = 0.0
+        self._shortage.end()
+        dial.endpoint.shut_since = 0.0
         self._channels[channel] = None
         self.stats.connections += 1
         if len(self._channels) > self.stats.max_connections:
@@ -352,33 +368,6 @@ class Engine:
         self._send(channel, x.begin(self.loop.now, self.settings))
         self._feed(channel)
 
-    def _make_do(self, x: Exchange) -> bool:
-        """The place takes no more lines now: go on with those it has given, or ask for one, again and again."""
-        place, now = x.endpoint, self.loop.now
-        pauses = place.refused(now, x.patience)
-        for pause in pauses:
-            self.loop.at(now + pause, lambda: self.queue.welcome(place))
-        if pauses:
-            self.queue.put_back(x.again(), place)
-        return bool(pauses)
-
-    def _wait_for_descriptors(self, x: Exchange, error: AquestsError) -> bool:
-        """No descriptor is left: the request waits for a line to end. False once that took too long."""
-        now = self.loop.now
-        self._paused_since = self._paused_since or now
-        if not self._channels and now - self._paused_since > x.patience:
-            return False
-        self.queue.put_back(x.again(), x.endpoint)
-        if self._idle:
-            next(iter(self._idle)).close()  # its descriptor is worth more here
-        elif not self._paused:
-            self._paused = True
-            self.loop.at(now + DESCRIPTOR_PAUSE, self._unpause)
-        return True
-
-    def _unpause(self) -> None:
-        self._paused = False
-
     def _feed(self, channel: Line) -> None:
         """Fill a line from its place's waiting requests; else let it rest. The hot path."""
         endpoint = channel.endpoint
@@ -393,12 +382,11 @@ class Engine:
         waiting = endpoint.waiting
         if waiting and wire.room and not ((self._choosy or len(queue.order) > 1) and self._yields(channel)):
             now = monotonic()
-            settings = self.settings
             while True:
                 queue.size -= 1
-                self._send(channel, waiting.popleft().begin(now, settings))
-                if not wire.room or not waiting:
-                    break
+                self._send(channel, waiting.popleft().begin(now, self.settings))
+                if not wire.room or not waiting or (self._choosy and self._yields(channel)):
+                    break  # the callback of one that could not be sent may have stopped the run, or this line
         if wire.room:
             if not wire.inflight:
                 self._rest(channel)
@@ -498,7 +486,7 @@ class Engine:
     def _slot_freed(self, endpoint: Endpoint) -> None:
         self.lines -= 1
         endpoint.lines -= 1
-        self._paused = False
+        self._shortage.ease()
         if endpoint.waiting and endpoint.listed is None:
             self.queue.enlist(endpoint)
 
@@ -531,6 +519,9 @@ class Engine:
             except Exception:
                 self.stats.callback_errors += 1
                 self._log.exception("the callback of request %d raised", request.req_id)
+            except BaseException as error:  # not out of the middle of a batch: others are to be settled
+                self._escaped = self._escaped or error
+                self.stop()
 
     def _review(self, channel: Line, x: Exchange) -> None:
         """Not a plain answer: perhaps it is sent again, or asks for another request."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush, heapreplace
+from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +35,13 @@ class Fifo(deque[Any]):
 class Draw:
     """What all :class:`Shuffled` of one queue share: the source of chance, and the greatest key taken so far."""
 
-    __slots__ = ("random", "reached")
+    __slots__ = ("random", "reached", "turns")
 
     def __init__(self, random: Random):
         self.random = random
         self.reached = 0.0
+        self.turns = count()
+        """So that no two entries are equal: requests asked aside have one number, and cannot be compared."""
 
 
 class Shuffled:
@@ -54,19 +57,19 @@ class Shuffled:
     def __init__(self, draw: Draw):
         self._draw = draw
         self._reached = 0.0
-        self._heap: list[tuple[float, int, Any]] = []
+        self._heap: list[tuple[float, int, int, Any]] = []
 
     def append(self, item: Any) -> None:
         heap, draw = self._heap, self._draw
         # A place that is behind the others has its own beginning: the newest would be the last there.
         start = self._reached if heap and heap[0][0] < draw.reached else draw.reached
-        heappush(heap, (start + draw.random.expovariate(1.0), item.req_id, item))
+        heappush(heap, (start + draw.random.expovariate(1.0), item.req_id, next(draw.turns), item))
 
     def appendleft(self, item: Any) -> None:
-        heappush(self._heap, (-1.0, item.req_id, item))
+        heappush(self._heap, (-1.0, item.req_id, next(self._draw.turns), item))
 
     def popleft(self) -> Any:
-        key, _, item = heappop(self._heap)
+        key, _, _, item = heappop(self._heap)
         self._reached = max(self._reached, key)
         self._draw.reached = max(self._draw.reached, key)
         return item
@@ -75,7 +78,7 @@ class Shuffled:
         return self._heap[0][0]
 
     def begins_with(self, item: Any, /) -> bool:
-        return self._heap[0][2] is item
+        return self._heap[0][3] is item
 
     def __len__(self) -> int:
         return len(self._heap)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from .dial import Dial
     from .exchange import Exchange
-    from .lib.loop import Loop
+    from .lib.loop import Loop, Timer
     from .seam import Line
 
 EVERY: Final = 0.25
@@ -24,7 +24,7 @@ FINEST: Final = 0.01
 class Sweep:
     """Looks at dials and busy channels (the engine's own tables); ``expire(channel, x, now)`` ends what is overdue."""
 
-    __slots__ = ("_channels", "_dials", "_every", "_expire", "_idle", "_loop", "_planned")
+    __slots__ = ("_channels", "_dials", "_every", "_expire", "_idle", "_loop", "_planned", "_timer")
 
     def __init__(
         self,
@@ -41,16 +41,22 @@ class Sweep:
         self._expire = expire
         self._every = EVERY
         self._planned = False
+        self._timer: Timer | None = None
 
     def note(self, seconds: float) -> None:
         """A timeout of so many seconds is about: short ones need a finer sweep."""
-        self._every = min(self._every, max(FINEST, seconds / 8))
+        every = max(FINEST, seconds / 8)
+        if every < self._every:
+            self._every = every
+            if self._planned and self._timer is not None:  # the next look would come too late
+                self._timer.cancel()
+                self._timer = self._loop.at(self._loop.now + every, self._look)
 
     def begin(self) -> None:
         """Something is in flight now: look at it, again and again until nothing is."""
         if not self._planned:
             self._planned = True
-            self._loop.at(self._loop.now + self._every, self._look)
+            self._timer = self._loop.at(self._loop.now + self._every, self._look)
 
     def _look(self) -> None:
         """End what takes too long. Walks copies: callbacks open and close lines meanwhile."""

@@ -34,6 +34,7 @@ RANKS = {
     "auth": 5,
     "body": 5,
     "proxy": 5,
+    "shortage": 5,
     "stats": 5,
     "sweep": 5,
     "report": 5,
@@ -83,6 +84,9 @@ CATCH_ALL = {
     "aquests/engine.py": 2,  # around the user's callback, and around codecs, which may be the user's
 }
 """How often ``except Exception`` may stand where: only where a crash of foreign code must not end the run."""
+
+EXITS = {"aquests/engine.py": 1}
+"""Where what leaves a program (``sys.exit()``, Ctrl-C) is held, to be raised when a batch is done: in callbacks."""
 
 CEILING = 600
 """Lines in a file."""
@@ -244,8 +248,9 @@ def catch_alls(tree: ast.AST) -> list[tuple[int, str]]:
 def test_only_two_places_catch_everything(path: Path) -> None:
     found = catch_alls(parse(path))
     allowed = CATCH_ALL.get(path.relative_to(ROOT).as_posix(), 0)
-    assert [fault for fault in found if fault[1] != "Exception"] == []
-    assert len(found) <= allowed, found
+    others = [fault for fault in found if fault[1] != "Exception"]
+    assert len(others) == EXITS.get(path.relative_to(ROOT).as_posix(), 0), others
+    assert len(found) - len(others) <= allowed, found
 
 
 @by_file
