@@ -127,7 +127,6 @@ class Visit:
     """A run over these stages. ``wrong`` counts by stage the answers that are not what was asked for."""
 
     def __init__(self, stages: Collection[Stage], workers: int, progress: Progress):
-        self.asked: Counter[str] = Counter()
         self.wrong: Counter[str] = Counter()
         self._stages = stages
         self._workers = workers
@@ -154,7 +153,6 @@ class Visit:
         for stage in interleaved(list(self._stages)):
             request, expected = self._asks[stage.name](next(numbers[stage.name]))
             self._expected[request.req_id] = stage, expected
-            self.asked[stage.name] += 1
             yield request
 
     def _check(self, response: Response) -> None:
@@ -196,20 +194,14 @@ def _show(running: Servers, requests: int, workers: int, brake: Brake, output: O
             return True
         report = visit.run(requests)
     report.interrupted = bool(brake.signal)
-    output.write(f"{report}\n{_remarks(visit, stages, running.absent)}".encode())
+    output.write(f"{report}\n{_remark(running.absent)}".encode())
     output.flush()
     for name, number in visit.wrong.items():
         say(f"aquests demo: {name}: {number:,} wrong answers")
     return report.ok and not visit.wrong
 
 
-def _remarks(visit: Visit, stages: Collection[Stage], absent: dict[str, str]) -> str:
-    """What the report does not say: whose requests are in whose row, and what is not shown."""
-    riders = [
-        f"{visit.asked[stage.name]:,} of the requests by {stage.rides} were {stage.name}"
-        for stage in stages
-        if stage.rides and visit.asked[stage.name]
-    ]
+def _remark(absent: dict[str, str]) -> str:
+    """What is not shown, and why."""
     missing = [f"{name} ({reason})" for name, reason in absent.items()]
-    lines = [", ".join(riders), f"not shown: {', '.join(missing)}" if missing else ""]
-    return "".join(f"{line}\n" for line in lines if line)
+    return f"not shown: {', '.join(missing)}\n" if missing else ""

@@ -32,15 +32,13 @@ class Stage(NamedTuple):
     """One protocol of the demo.
 
     ``open(where)`` queues what must be there before, and returns what asks. ``value`` takes out of ``response.data``
-    what is compared. ``weight``: its share of the requests. ``rides``: the row of the report that counts it, if
-    that is another protocol's. ``status``: what an answer has.
+    what is compared. ``weight``: its share of the requests. ``status``: what an answer has.
     """
 
     name: str
     weight: int
     open: Callable[[Where], Ask]
     value: Callable[[Any], Any] = lambda data: data
-    rides: str = ""
     status: int = 200
 
 
@@ -119,8 +117,8 @@ STAGES: Final = (
     Stage("HTTP/1.1", 8, _http),
     Stage("HTTP/2", 3, _https),
     Stage("WebSocket", 3, _websocket, status=101),
-    Stage("XML-RPC", 1, _xmlrpc, rides="HTTP/1.1"),
-    Stage("gRPC", 2, _grpc, rides="HTTP/2.0"),
+    Stage("XML-RPC", 1, _xmlrpc),
+    Stage("gRPC", 2, _grpc),
     Stage("SQLite", 1, _sqlite, _texts),
     Stage("Redis", 4, _redis),
     Stage("PostgreSQL", 2, _postgresql, _texts),

@@ -72,7 +72,8 @@ def test_calls_and_values(server: Url) -> None:
     assert "deep.er.types" in methods.data and methods.data is methods.data
     assert echo.data == values
     assert types.data == ["bytes", "dict", "float"]
-    assert (echo.status_code, echo.ok, echo.error, echo.lane) == (200, True, None, "HTTP/1.1")
+    assert (echo.status_code, echo.ok, echo.error, echo.lane) == (200, True, None, "XML-RPC")
+    assert (echo.reason, echo.version) == ("OK", "1.1")
     assert echo.content.startswith(b"<?xml") and echo.url == server + "/RPC2"
     assert echo.meta["req_method"] == "rpc"
 
@@ -81,7 +82,7 @@ def test_a_fault_is_an_answer(server: Url) -> None:
     fault, missing = answered(aquests.rpc(server).fail(), aquests.rpc(server).nobody.home())
     assert isinstance(fault.error, xmlrpc.client.Fault)
     assert (fault.error.faultCode, fault.error.faultString) == (42, "too hot")
-    assert (fault.status_code, fault.ok, fault.data) == (200, False, None)
+    assert (fault.status_code, fault.reason, fault.ok, fault.data) == (500, "Fault", False, None)
     assert missing.error.faultCode == 1
     with pytest.raises(xmlrpc.client.Fault):
         fault.raise_for_status()
@@ -198,6 +199,58 @@ def test_a_bomb_is_malformed() -> None:
         assert str(response.error).endswith(f", 127.0.0.1:{peer.port}")
 
 
+def count(request: Request) -> Answer:
+    """XML-RPC at /x, JSON-RPC at /j; a page at /, and at /404 none. The method ``no`` is refused."""
+    if request.path == "/x":
+        if b"<methodName>no<" in request.body:
+            return 200, [], xmlrpc.client.dumps(xmlrpc.client.Fault(1, "no"), methodresponse=True).encode()
+        return xml(7) if b"<methodName>yes<" in request.body else (200, [], b"<")
+    if request.path == "/j":
+        call = json.loads(request.body)
+        said = {"error": {"code": 1, "message": "no"}} if call["method"] == "no" else {"result": 7}
+        return 200, [], json.dumps({"id": call["id"]} | said).encode()
+    return (404, [], b"") if request.path == "/404" else (200, [], b"page")
+
+
+def test_reports_count_calls_in_rows_of_their_own() -> None:
+    with peer_of(count) as peer:
+        stub, other = aquests.rpc(peer.url + "x"), aquests.jsonrpc(peer.url + "j")
+        for _ in range(3):
+            stub.yes()
+            other.yes()
+        aquests.get(peer.url)
+        good = aquests.fetchall()
+        assert good.ok and good.versions == {"XML-RPC": 3, "JSON-RPC": 3, "HTTP/1.1": 1}
+        stub.yes(), stub.no(), stub.odd(), aquests.rpc(peer.url + "404").yes(), other.no(), aquests.get(peer.url)
+        bad = aquests.fetchall()
+        assert not bad.ok, "commands end with 1"
+        rows = {name: (row["status_codes"], row["errors"]) for name, row in bad.per_protocol.items()}
+        assert rows == {
+            "XML-RPC": ({200: 1, 404: 1, 500: 1}, {"715 Malformed Answer": 1}),
+            "JSON-RPC": ({500: 1}, {}),
+            "HTTP/1.1": ({200: 1}, {}),
+        }
+        assert "XML-RPC" in str(bad) and "JSON-RPC" in str(bad)
+
+
+@pytest.mark.parametrize("refusal", ["x", "j"])
+def test_a_refusal_alone_makes_a_report_bad(refusal: str) -> None:
+    with peer_of(count) as peer:
+        (aquests.rpc if refusal == "x" else aquests.jsonrpc)(peer.url + refusal).no()
+        report = aquests.fetchall()
+        assert (report.ok, report.status_codes, report.errors) == (False, {500: 1}, {})
+
+
+def test_the_line_printed_for_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    aquests.configure(trust_env=False)
+    with peer_of(count) as peer:
+        stub, other = aquests.rpc(peer.url + "x"), aquests.jsonrpc(peer.url + "j")
+        sizes = [len(response.content) for response in answered(stub.yes(), stub.no(), other.yes(), other.no())]
+    said = ["XML-RPC 200 OK", "XML-RPC 500 Fault", "JSON-RPC 200 OK", "JSON-RPC 500 Error"]
+    lines = [f"REQID {number}. {said[number]} {size} bytes received" for number, size in enumerate(sizes)]
+    assert capsys.readouterr().out.splitlines() == lines
+
+
 def test_positional_arguments_only() -> None:
     with pytest.raises(TypeError, match=r"add\(\) got 'a' by name"):
         aquests.rpc("http://h/").add(a=1)
@@ -241,7 +294,7 @@ def test_json_calls() -> None:
         )
         assert (echo.data, named.data, nothing.data) == (values, {"a": 1, "b": [2]}, [])
         assert isinstance(missing.error, JsonRpcError) and missing.error.code == -32601
-        assert (missing.status_code, missing.ok, missing.data) == (200, False, None)
+        assert (missing.status_code, missing.reason, missing.ok, missing.data) == (500, "Error", False, None)
         assert [call["method"] for call in methods.heard] == ["echo", "named", "echo", "no.such.method"]
         assert len({call["id"] for call in methods.heard}) == 4
         assert echo.meta["job"] == 1 and echo.meta["req_method"] == "jsonrpc"

@@ -4,8 +4,8 @@ A call is a POST whose body is a row of frames: one byte (compressed or not), fo
 big-endian, the message. The answer is the same, and its fate stands in the trailers. So nothing of
 HTTP/2 is known here: this file turns messages into a body, and a complete answer into messages.
 
-A status that is not OK is an *answer*: ``x.error`` is an :class:`RpcError`. What breaks the framing
-is a ProtocolError, and a message over the limit is TooLarge, as for every other protocol.
+A status that is not OK is an *answer*: ``x.error`` is an :class:`RpcError`, and it counts as 500. What breaks
+the framing is a ProtocolError, and a message over the limit is TooLarge, as for every other protocol.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ..errors import AquestsError, ProtocolError, RequestError, TooLarge
 from ..headers import request_headers
 from ..version import __version__
 from .content import decode
+from .rpchead import RpcHead
 
 if TYPE_CHECKING:
     from ..exchange import Exchange, Pairs
@@ -34,6 +35,8 @@ MAX_MESSAGE: Final = 4 * 1024 * 1024
 MAX_RATIO: Final = 1100.0
 """Of decompressed to received bytes: deflate reaches 1,032, and ``max_message`` is the limit anyway."""
 CODINGS: Final = "identity,gzip,deflate"
+LANE: Final = "GRPC"
+_UNKNOWN: Final = (None, None)
 MAX_GOOD: Final = 64
 """Heads remembered as good: a server whose answers all differ has no use of it."""
 _FRAME: Final = Struct(">BI")
@@ -262,25 +265,32 @@ class CallCodec:
         self._deserialize = deserialize
         self._many = many
         self._max_message = max_message
-        self._good: dict[Any, Pairs] = {}
+        self._good: dict[Any, tuple[Pairs, RpcHead]] = {}
         """Heads of gRPC answers, with trailers that said OK: on a line equal ones are one object, and judged once."""
 
     def decode(self, x: Exchange) -> None:
-        """Set ``x.data`` to the message, or to the list of messages; ``x.error`` if the status is not OK."""
+        """Set ``x.data`` to the message, or to the list of messages; ``x.error`` if the status is not OK.
+
+        The head becomes gRPC's: 200, or 500 and the name of the status.
+        """
         body = x.body
         try:
             # The hot path: nothing new is said, and the body is one plain frame.
-            if body and x.trailers is self._good.get(x.head) and _is_one_frame(body, self._max_message):
+            trailers, told = self._good.get(x.head, _UNKNOWN)
+            if body and x.trailers is trailers and _is_one_frame(body, self._max_message):
                 x.data = self._message(body[5:])
+                x.head = told
             else:
                 self._decode(x)
         except AquestsError as fault:
             fault.endpoint = x.endpoint.label
             x.error = fault
+            x.head = RpcHead(x.head, LANE)  # type: ignore[arg-type]
 
     def _decode(self, x: Exchange) -> None:
         head: Any = x.head
-        error = self._status(x)
+        fields = _fate(x)
+        error = self._status(x, fields)
         messages = []
         if _is_grpc(head):
             coding = (head.headers.get("grpc-encoding") or "identity").strip().lower()
@@ -288,7 +298,7 @@ class CallCodec:
             if error is None and not self._many:
                 if len(self._good) >= MAX_GOOD:
                     self._good.clear()
-                self._good[head] = x.trailers
+                self._good[head] = x.trailers, RpcHead(head, LANE)
         x.error = error
         if self._many:
             x.data = messages
@@ -297,6 +307,8 @@ class CallCodec:
         elif error is None:
             text = f"{len(messages)} messages in the answer to a method that gives one"
             x.error = RpcError(grpc.StatusCode.UNIMPLEMENTED, text, *self.metadata(x))
+        page = head.status >= 400 and "grpc-status" not in fields  # of something between: HTTP says what it is
+        x.head = RpcHead(head, LANE, "" if x.error is None or page else x.error.code().name)
 
     def metadata(self, x: Exchange) -> tuple[Metadata, Metadata]:
         """The initial and the trailing metadata of an answer."""
@@ -311,12 +323,9 @@ class CallCodec:
         except Exception as fault:  # protobuf's DecodeError, or whatever a user's deserializer raises
             raise ProtocolError(f"a gRPC message cannot be parsed ({type(fault).__name__})") from fault
 
-    def _status(self, x: Exchange) -> RpcError | None:
-        """None for OK. The status stands in the trailers; in the head only if there is nothing else."""
+    def _status(self, x: Exchange, fields: dict[str, Any]) -> RpcError | None:
+        """None for OK."""
         head: Any = x.head
-        fields = {name.lower(): value for name, value in x.trailers}
-        if not x.trailers and not x.body:
-            fields = {name.lower(): value for name, value in head.headers.items()}
         status = fields.get("grpc-status")
         if status is None or (head.status != 200 and status == "0"):
             return RpcError(*_implied(head), *self.metadata(x))
@@ -327,6 +336,13 @@ class CallCodec:
             return None
         code = _CODES.get(number, grpc.StatusCode.UNKNOWN)
         return RpcError(code, unquote(fields.get("grpc-message") or "", errors="replace"), *self.metadata(x))
+
+
+def _fate(x: Exchange) -> dict[str, Any]:
+    """The fields that hold the status: the trailers; the head only if there is nothing else."""
+    head: Any = x.head
+    pairs = x.trailers if x.trailers or x.body else head.headers.items()
+    return {name.lower(): value for name, value in pairs}
 
 
 def _is_one_frame(body: bytes, max_message: int) -> bool:

@@ -12,10 +12,12 @@ from json import dumps, loads
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import JsonRpcError, ProtocolError, RedirectError, RequestError
+from .rpchead import RpcHead
 
 if TYPE_CHECKING:
     from ..exchange import Exchange
 
+LANE: Final = "JSON-RPC"
 CONTENT_TYPE: Final = "application/json"
 
 _numbers = count(1)
@@ -48,7 +50,10 @@ class JsonRpc:
         self.number = number
 
     def decode(self, x: Exchange) -> None:
-        """``data`` is the result; ``error`` a JsonRpcError, or an AquestsError where it is no answer to this call."""
+        """``data`` is the result; ``error`` a JsonRpcError, or an AquestsError where it is no answer to this call.
+
+        An error object counts as 500 "Error", whatever HTTP says; else HTTP's status stands.
+        """
         head: Any = x.head
         error: Any = None
         if 300 <= head.status < 400:
@@ -65,6 +70,7 @@ class JsonRpc:
         if isinstance(error, (ProtocolError, RedirectError)):
             error.endpoint = x.endpoint.label
         x.error = error
+        x.head = RpcHead(head, LANE, "Error" if isinstance(error, JsonRpcError) else "")
 
     def _result(self, body: bytes) -> Any:
         try:

@@ -112,7 +112,26 @@ def test_a_service_that_is_not_there_is_an_answer(server: GrpcServers) -> None:
     stub = aquests.grpc(server.url() + "/grpc.health.v1.Health")
     good, bad = fetched(stub.Check(health_pb2.HealthCheckRequest(service=SERVICE)), stub.Check({"service": "other"}))
     assert good.data.status == health_pb2.HealthCheckResponse.SERVING
-    assert bad.error.code() is Code.NOT_FOUND and not bad.ok and bad.status_code == 200
+    assert bad.error.code() is Code.NOT_FOUND and not bad.ok
+    assert (good.status_code, good.reason, good.lane, good.version) == (200, "OK", "GRPC", "2.0")
+    assert (bad.status_code, bad.reason, bad.lane, bad.version) == (500, "NOT_FOUND", "GRPC", "2.0")
+
+
+def test_reports_count_calls_in_a_row_of_their_own(server: GrpcServers, capsys: pytest.CaptureFixture[str]) -> None:
+    from grpc_health.v1 import health_pb2
+
+    aquests.configure(trust_env=False)
+    stub = aquests.grpc(server.url() + "/grpc.health.v1.Health")
+    ask = health_pb2.HealthCheckRequest
+    stub.Check(ask(service=SERVICE))
+    report = aquests.fetchall()
+    assert report.ok and report.versions == {"GRPC": 1}
+    stub.Check(ask(service=SERVICE))
+    stub.Check(ask(service="other"))
+    report = aquests.fetchall()
+    assert not report.ok and report.per_protocol["GRPC"]["status_codes"] == {200: 1, 500: 1}
+    printed = capsys.readouterr().out
+    assert "REQID 0. GRPC 200 OK " in printed and ". GRPC 500 NOT_FOUND " in printed
 
 
 def test_statuses_and_details(server: GrpcServers) -> None:

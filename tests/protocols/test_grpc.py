@@ -410,6 +410,45 @@ def test_what_was_judged_once_is_judged_again_where_it_differs() -> None:
     assert next_answer(frame(b"four")) == "four"
 
 
+def told(x: Any) -> tuple[int, str, str, str]:
+    return x.head.status, x.head.reason, x.head.lane, x.head.version
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "reason"),
+    [
+        ({"body": frame(b"a")}, 200, ""),
+        ({"body": frame(b"a") * 2, "many": True}, 200, ""),
+        ({"body": frame(b"a") * 2}, 500, "UNIMPLEMENTED"),
+        ({"trailers": [("grpc-status", "5")], "body": frame(b"a")}, 500, "NOT_FOUND"),
+        ({"trailers": (), "headers": (*GRPC, ("grpc-status", "16"))}, 500, "UNAUTHENTICATED"),
+        ({"trailers": (), "headers": (*GRPC, ("grpc-status", "14")), "status": 503}, 500, "UNAVAILABLE"),
+        ({"trailers": [("grpc-status", "77")]}, 500, "UNKNOWN"),
+        ({"trailers": (), "body": b"<html>", "headers": (), "status": 404}, 404, ""),
+        ({"trailers": (), "body": b"<html>", "headers": (), "status": 200}, 500, "UNKNOWN"),
+        ({"trailers": (), "headers": (), "status": 302}, 500, "UNKNOWN"),
+        ({"body": b"\0\0"}, 200, ""),
+    ],
+)
+def test_what_an_answer_counts_as(given: dict[str, Any], status: int, reason: str) -> None:
+    assert told(answered(**given)) == (status, reason, "GRPC", VERSION)
+
+
+def test_good_answers_share_a_head() -> None:
+    codec = CallCodec(bytes, False)
+    head = Head(200, "OK", VERSION, GRPC)
+    found = []
+    for trailers in (OK, OK, (("grpc-status", "5"),), OK):
+        x = Exchange(Request("POST", "http://h:1/p.S/M", endpoint=Place()), 0.0, Settings())
+        x.head, x.body, x.trailers = head, frame(b"a"), trailers
+        codec.decode(x)
+        found.append(x)
+    assert found[1].head is found[3].head and found[1].head is not head
+    assert [told(x)[:2] for x in found] == [(200, "OK"), (200, "OK"), (500, "NOT_FOUND"), (200, "OK")]
+    initial, trailing = codec.metadata(found[2])
+    assert initial == () and trailing == () and found[2].head.headers["content-type"] == "application/grpc"
+
+
 def test_heads_are_not_remembered_without_end() -> None:
     codec = CallCodec(bytes, False)
     for _ in range(3 * MAX_GOOD):

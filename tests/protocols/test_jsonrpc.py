@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aquests.errors import AquestsError, JsonRpcError, ProtocolError, RedirectError, RequestError
+from aquests.protocols.http1head import Head
 from aquests.protocols.jsonrpc import JsonRpc, encode
 
 
@@ -43,7 +44,7 @@ def test_what_cannot_be_sent(value: Any) -> None:
 def decoded(body: bytes | str | dict[str, Any] | list[Any], status: int = 200, number: int | None = 7) -> Any:
     raw = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
     x = SimpleNamespace(
-        head=SimpleNamespace(status=status, reason="Reason"),
+        head=Head(status, "Reason", "1.1", ()),
         body=raw,
         data=None,
         error=None,
@@ -57,6 +58,7 @@ def decoded(body: bytes | str | dict[str, Any] | list[Any], status: int = 200, n
 def test_results(result: Any) -> None:
     x = decoded({"jsonrpc": "2.0", "result": result, "id": 7})
     assert (x.data, x.error) == (result, None)
+    assert (x.head.status, x.head.reason, x.head.lane, x.head.version) == (200, "Reason", "JSON-RPC", "1.1")
 
 
 def test_what_older_servers_say() -> None:
@@ -76,6 +78,7 @@ def test_errors_are_answers(status: int, number: int | None) -> None:
     assert isinstance(error, JsonRpcError) and not isinstance(error, AquestsError)
     assert (error.code, error.message, error.data) == (-32601, "Method not found", {"hint": 1})
     assert str(error) == "Method not found (-32601)" and x.data is None
+    assert (x.head.status, x.head.reason, x.head.lane) == (500, "Error", "JSON-RPC"), "whatever HTTP says"
 
 
 @pytest.mark.parametrize(
