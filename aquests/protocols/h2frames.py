@@ -125,9 +125,9 @@ def headers(block: bytes, stream: int, last: bool, most: int = LEAST_FRAME) -> b
     return b"".join(frames)
 
 
-def headers_head(length: int, last: bool) -> bytes:
-    """What stands ahead of the number of the stream, where a header block of ``length`` bytes fits one HEADERS."""
-    return _HEAD.pack(length >> 16, length & 0xFFFF, HEADERS, END_HEADERS | (END_STREAM if last else 0), 0)[:-4]
+def head(length: int, kind: int, flags: int) -> bytes:
+    """What stands ahead of the number of the stream, in a frame of so many bytes."""
+    return length.to_bytes(3) + bytes((kind, flags))
 
 
 def settings(pairs: tuple[tuple[int, int], ...]) -> bytes:

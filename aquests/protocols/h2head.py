@@ -13,10 +13,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from ..errors import ProtocolError
-from .h2frames import HTTP_1_1_REQUIRED, headers_head
+from .h2frames import DATA, END_HEADERS, END_STREAM, HEADERS, HTTP_1_1_REQUIRED, head
 from .h2hpack import STATIC, Blocks, Pair, field, integer, name_of, text
 from .http1 import MAX_BLOCKS, merge
-from .http1head import LENGTH, Head, frame
+from .http1head import CLOSE, LENGTH, Head, frame
 
 if TYPE_CHECKING:
     from ..exchange import Exchange, Pairs
@@ -44,6 +44,8 @@ MAX_HEADS: Final = 64
 MAX_REPEATED: Final = 256
 """Requests kept per place, none of them with a block of over MAX_REPEATED_BLOCK bytes."""
 MAX_REPEATED_BLOCK: Final = 2048
+MAX_SIZES: Final = 64
+"""Sizes of bodies kept for each of these requests."""
 
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _KNOWN: Final = frozenset(name for name, _ in STATIC if name and name[0] != ":") - CONNECTION
@@ -51,7 +53,36 @@ _BAD: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _REASONS: Final = {str(status.value): status.phrase for status in HTTPStatus}
 
 
-Repeated = dict[str, "tuple[str, Pairs, bytes, bytes]"]
+UNSAID: Final = -1
+TRAILERS: Final = -2
+OTHER: Final = -3
+"""What stands for the length of a body."""
+
+
+class Repeated:
+    """A request that was sent, for others like it: only the number of the stream, and the body, are not known.
+
+    ``block`` is its header block, without the length of a body. ``alone`` stands ahead of the number and the block if
+    there is no body; b"" if its length is due even then. ``bodies``, by their sizes: what stands ahead of the number,
+    and what between that and the number again, behind which the body comes: HEADERS and DATA.
+    """
+
+    __slots__ = ("alone", "block", "bodies", "headers", "method")
+
+    def __init__(self, method: str, headers: Pairs, block: bytes, alone: bool):
+        self.method = method
+        self.headers = headers
+        self.block = block
+        self.alone = head(len(block), HEADERS, END_HEADERS | END_STREAM) if alone else b""
+        self.bodies: dict[int, tuple[bytes, bytes]] = {}
+
+    def with_body(self, size: int) -> tuple[bytes, bytes]:
+        """An entry of ``bodies``: of 1 to LEAST_FRAME bytes."""
+        block = self.block + content_length(size)
+        if len(self.bodies) >= MAX_SIZES:
+            self.bodies.clear()
+        ends = self.bodies[size] = head(len(block), HEADERS, END_HEADERS), block + head(size, DATA, END_STREAM)
+        return ends
 
 
 class Origin:
@@ -86,9 +117,8 @@ class Origin:
         self.demote = demote
         """What makes the next lines to the place HTTP/1.1, if that may be."""
         self._missed = 0
-        self.repeated: Repeated = {}
-        """Requests without a body that were sent, by their URL: method, headers, and the frame that says it all, up
-        to the number of its stream and behind it."""
+        self.repeated: dict[str, Repeated] = {}
+        """Requests that were sent, by their URL."""
 
     def request(self, x: Exchange) -> bytes:
         """The header block of a request; ``content_length`` may be put behind it."""
@@ -98,8 +128,8 @@ class Origin:
         size = len(path)
         return b"".join((ends[0], _SIZES[size] if size < 1024 else integer(size, 7), path, ends[1]))
 
-    def repeat(self, x: Exchange, block: bytes) -> None:
-        """Keep the block of a request without a body: the next one may be equal."""
+    def repeat(self, x: Exchange, block: bytes, alone: bool) -> None:
+        """Keep a request: the next one may be like it. See :class:`Repeated`."""
         if len(self.repeated) >= MAX_REPEATED:
             self._missed += 1
             if self._missed < 16 * MAX_REPEATED:
@@ -107,7 +137,7 @@ class Origin:
             self._missed = 0
             self.repeated.clear()
         if len(block) <= MAX_REPEATED_BLOCK:
-            self.repeated[x.url] = (x.method, x.headers, headers_head(len(block), True), block)
+            self.repeated[x.url] = Repeated(x.method, x.headers, block, alone)
 
     def wants_http1(self, code: int) -> bool:
         """Does the server ask for HTTP/1.1 by this error code (RFC 9113 7), and may it have it? The next lines are."""
@@ -137,13 +167,15 @@ class Origin:
 
 
 def content_length(size: int) -> bytes:
+    """The field that says how long a body is."""
     return _LENGTH + text(b"%d" % size)
 
 
 class Fields:
     """The fields of one block: an answer's ``head``, or else trailers. ``fault``: why they are neither.
 
-    ``length``: of the body, if this is the head of a final answer that says it; else -1.
+    ``length``: of the body, if this is the head of a final answer that says it; else UNSAID if it is such a head,
+    TRAILERS if it is no head, or OTHER: then it has to be looked at closely.
     """
 
     __slots__ = ("fault", "head", "length", "pairs")
@@ -155,7 +187,7 @@ class Fields:
             pairs = tuple((name, value) for (name, _), value in zip(pairs, stripped, strict=True))
         self.pairs = pairs
         self.head: Head | None = None
-        self.length = -1
+        self.length = OTHER
         self.fault = _fault(pairs)
         if not self.fault and pairs and pairs[0][0] == ":status":
             status = pairs[0][1]
@@ -165,8 +197,12 @@ class Fields:
                 frame(self.head, b"")
             except ProtocolError as error:
                 self.fault = error.message
-            if self.head.framing == LENGTH and not self.fault:
+            if not self.fault and self.head.framing == LENGTH:
                 self.length = self.head.length
+            elif not self.fault and self.head.framing == CLOSE:
+                self.length = UNSAID
+        elif not self.fault:
+            self.length = TRAILERS
 
 
 class Judge:

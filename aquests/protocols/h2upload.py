@@ -101,12 +101,18 @@ class Uploads:
         if length != 0 and body is None:
             self.add(stream, Whole(payload) if whole else payload)
 
-    def at_once(self, stream: Stream, payload: bytes) -> bytes | None:
-        """The frames of a small body, if all of it may be sent now and nobody waits; else None."""
-        length = len(payload)
-        if self._turns or length > PIECE or length > self.window or length > stream.window:
-            return None
+    def grant(self, length: int) -> bool:
+        """May a new stream send so many bytes now? Then they are taken from the line's window; its own is up to it."""
+        if length > self.window or length > self.initial or self._turns:
+            return False
         self.window -= length
+        return True
+
+    def at_once(self, stream: Stream, payload: bytes) -> bytes | None:
+        """The frames of a small body on a new stream, if all of it may be sent now and nobody waits; else None."""
+        length = len(payload)
+        if length > PIECE or not self.grant(length):
+            return None
         stream.window -= length
         number = stream.number
         if length <= LEAST_FRAME:

@@ -42,17 +42,20 @@ from .h2frames import (
     unpack_head,
 )
 from .h2greeting import GREETING, RECEIVE_WINDOW
-from .h2head import Origin, Repeated
+from .h2head import TRAILERS, UNSAID, Origin, Repeated
 from .h2hpack import EMPTY_TABLE, Decoder
 from .h2stream import Departed, Stream
 from .h2upload import Uploads
 from .http1 import BODY_EXPECTED, defaults
+from .http1head import CLOSE
 
 if TYPE_CHECKING:
     from ..exchange import Exchange, Pairs
     from .h2head import Fields
 
 _HALF: Final = RECEIVE_WINDOW // 2
+_ENOUGH: Final = _HALF + LEAST_FRAME
+_LAST: Final = END_HEADERS | END_STREAM
 PATIENCE: Final = 10_000
 """Frames that carry nothing, taken in succession."""
 MAX_RESETS: Final = 1000
@@ -126,7 +129,7 @@ class Http2:
         self._next = 1
         self._heard = 1
         """The stream that would have been next when something came last."""
-        self._repeated: Repeated = {}
+        self._repeated: dict[str, Repeated] = {}
         """The origin's, as soon as a header block was sent."""
         self._most_frame = h2.LEAST_FRAME
         self._credit = RECEIVE_WINDOW
@@ -158,22 +161,34 @@ class Http2:
     def submit(self, x: Exchange) -> None:
         """The hot path. A request like one before it is there in bytes, but for the number of its stream."""
         known = self._repeated.get(x.url)
-        if known is not None and x.payload is None and known[0] == x.method and known[1] == x.headers:
-            self.outbox.append(known[2] + self._enter(x).number.to_bytes(4) + known[3])
-        else:
+        payload = x.payload
+        if known is None or known.method != x.method or known.headers != x.headers:
             self._submit_new(x)
+        elif payload is None and known.alone:
+            self.outbox.append(known.alone + self._enter(x).number.to_bytes(4) + known.block)
+        elif payload.__class__ is bytes and 0 < (size := len(payload)) <= LEAST_FRAME and self._uploads.grant(size):
+            ahead, between = known.bodies.get(size) or known.with_body(size)
+            stream = self._enter(x)
+            stream.window -= size
+            number = stream.number.to_bytes(4)
+            self.outbox += (ahead, number, between, number, payload)
+        else:
+            self._submit_body(x, known.block)
         self.room -= 1
 
     def _submit_new(self, x: Exchange) -> None:
-        payload = x.payload
         origin = self._origin
         block = origin.request(x)
-        if payload is not None or x.method in BODY_EXPECTED:
-            self._uploads.begin(self.outbox, self._enter(x), self._led(block), payload, self._most_frame)
-            self.hungry = self._uploads.hungry()
-        else:
-            origin.repeat(x, block)
+        alone = x.method not in BODY_EXPECTED
+        origin.repeat(x, block, alone)
+        if alone and x.payload is None:
             self.outbox.append(h2.headers(self._led(block), self._enter(x).number, True, self._most_frame))
+        else:
+            self._submit_body(x, self._led(block))
+
+    def _submit_body(self, x: Exchange, block: bytes) -> None:
+        self._uploads.begin(self.outbox, self._enter(x), block, x.payload, self._most_frame)
+        self.hungry = self._uploads.hungry()
 
     def _led(self, block: bytes) -> bytes:
         """The first block of a line begins in its own way."""
@@ -213,15 +228,15 @@ class Http2:
                 start = at + HEAD
                 at = start + length
                 if plain and at <= end and length <= LEAST_FRAME and (stream := streams.get(number)) is not None:
+                    x = stream.x
                     if kind == DATA:
                         if flags == END_STREAM and stream.left == length and not stream.first and not stream.uploading:
                             self._credit -= length
                             if self._credit < _HALF:
                                 self._give_credit()
-                            x = stream.x
                             x.progress += length
                             x.body = data[start:at]
-                            self._resets = 0
+                            self._resets = 0  # as _answered does
                             self._patience = PATIENCE
                             del streams[number]
                             del self.inflight[x]
@@ -230,17 +245,42 @@ class Http2:
                         if stream.body is not None and not flags:
                             self._data(0, number, memoryview(data)[start:at])
                             continue
+                        if not flags and 0 < length <= stream.left and not stream.first and stream.credit > _ENOUGH:
+                            self._credit -= length
+                            if self._credit < _HALF:
+                                self._give_credit()
+                            x.progress += length
+                            stream.credit -= length
+                            stream.left -= length
+                            stream.first = data[start:at]
+                            continue
                     elif kind == HEADERS and flags == END_HEADERS:
                         fields = self._decoder.decode(data[start:at])
-                        x = stream.x
                         if not x.progress:
                             x.progress = 1
                             self._fresh.append(x)
                         if stream.left < 0 <= fields.length <= x.max_content and x.method != "HEAD":
                             x.head = fields.head
                             stream.left = fields.length
+                        elif fields.length == UNSAID and stream.left < 0 and x.method != "HEAD":
+                            x.head = fields.head
+                            stream.left = x.max_content
                         else:
                             self._take_fields(stream, fields, False)
+                        continue
+                    elif kind == HEADERS and flags == _LAST and stream.left >= 0:
+                        fields = self._decoder.decode(data[start:at])
+                        if (
+                            fields.length == TRAILERS
+                            and stream.body is None
+                            and not stream.uploading
+                            and (not stream.left or x.head.framing == CLOSE)  # type: ignore[union-attr]
+                        ):
+                            x.trailers = fields.pairs
+                            x.body = stream.first
+                            self._answered(stream)
+                        else:
+                            self._take_fields(stream, fields, True)
                         continue
                 if not self._greeted:
                     self._check_greeting(data, kind, flags)
@@ -510,11 +550,20 @@ class Http2:
         if error is not None:
             self._fail(stream, error)
             return
-        self._resets = 0
-        self._patience = PATIENCE
         if stream.uploading:
             self.outbox.append(h2.rst_stream(stream.number, h2.CANCEL))  # nobody needs the rest of the upload
-        self._leave(stream)
+            self._uploads.remove(stream)
+            self.hungry = self._uploads.hungry()
+        self._answered(stream)
+
+    def _answered(self, stream: Stream) -> None:
+        """The hot path. As ``_leave``, of a stream whose request is all sent."""
+        x = stream.x
+        self._resets = 0
+        self._patience = PATIENCE
+        del self._streams[stream.number]
+        del self.inflight[x]
+        self._finished.append(x)
 
     def _fail(self, stream: Stream, error: AquestsError) -> None:
         """This exchange has an error; the others go on."""

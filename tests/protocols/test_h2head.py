@@ -15,9 +15,14 @@ from aquests.protocols.h2head import (
     MAX_PARTS,
     MAX_REPEATED,
     MAX_REPEATED_BLOCK,
+    MAX_SIZES,
+    OTHER,
+    TRAILERS,
+    UNSAID,
     Fields,
     Judge,
     Origin,
+    Repeated,
     content_length,
 )
 from aquests.protocols.http1 import MAX_BLOCKS
@@ -126,22 +131,35 @@ def test_blocks_are_kept_for_each_method_and_set_of_headers() -> None:
 def test_requests_are_kept_for_the_next_one_that_is_equal() -> None:
     place = origin()
     x = exchange(url="http://peer/a")
-    place.repeat(x, place.request(x))
-    method, headers, ahead, behind = place.repeated["http://peer/a"]
-    assert (method, headers, behind) == ("GET", x.headers, place.request(x))
-    (frame,) = parse(ahead + (5).to_bytes(4) + behind)
-    assert frame.stream_id == 5 and frame.flags == {"END_STREAM", "END_HEADERS"} and frame.data == behind
-    place.repeat(exchange(url="http://peer/long"), bytes(MAX_REPEATED_BLOCK + 1))
+    block = place.request(x)
+    place.repeat(x, block, True)
+    known = place.repeated["http://peer/a"]
+    assert (known.method, known.headers, known.block) == ("GET", x.headers, block)
+    (frame,) = parse(known.alone + (5).to_bytes(4) + block)
+    assert frame.stream_id == 5 and frame.flags == {"END_STREAM", "END_HEADERS"} and frame.data == block
+    place.repeat(exchange(url="http://peer/long"), bytes(MAX_REPEATED_BLOCK + 1), True)
     assert len(place.repeated) == 1
+
+
+def test_bodies_are_put_behind_them_by_their_sizes() -> None:
+    known = Repeated("POST", (), b"block", False)
+    assert known.alone == b""
+    for size in range(1, 3 * MAX_SIZES):
+        ahead, between = known.bodies.get(size) or known.with_body(size)
+        head, data = parse(ahead + (7).to_bytes(4) + between + (7).to_bytes(4) + bytes(size))
+        assert (head.stream_id, head.flags, head.data) == (7, {"END_HEADERS"}, b"block" + content_length(size))
+        assert (data.stream_id, data.flags, data.data) == (7, {"END_STREAM"}, bytes(size))
+        assert known.with_body(size) == known.bodies[size] == (ahead, between)
+        assert len(known.bodies) <= MAX_SIZES
 
 
 def test_who_sends_none_twice_is_not_learnt_from() -> None:
     place = origin()
     for number in range(MAX_REPEATED + 5):
-        place.repeat(exchange(url=f"http://peer/{number}"), b"x")
+        place.repeat(exchange(url=f"http://peer/{number}"), b"x", True)
     assert len(place.repeated) == MAX_REPEATED and "http://peer/0" in place.repeated
     for number in range(16 * MAX_REPEATED):
-        place.repeat(exchange(url=f"http://peer/a{number}"), b"x")
+        place.repeat(exchange(url=f"http://peer/a{number}"), b"x", True)
     assert "http://peer/0" not in place.repeated and 0 < len(place.repeated) <= MAX_REPEATED
 
 
@@ -221,6 +239,26 @@ def test_good_fields(name: str, value: str) -> None:
 )
 def test_malformed(pairs: tuple[tuple[str, str], ...], fault: str) -> None:
     assert fault in Fields(pairs).fault
+
+
+@pytest.mark.parametrize(
+    ("pairs", "length"),
+    [
+        (((":status", "200"), ("content-length", "5")), 5),
+        (((":status", "404"),), UNSAID),
+        (((":status", "103"),), OTHER),
+        (((":status", "204"), ("content-length", "5")), OTHER),
+        (((":status", "304"),), OTHER),
+        (((":status", "200"), ("content-length", "x")), OTHER),
+        (((":status", "200"), ("te", "x\n")), OTHER),
+        ((("grpc-status", "0"),), TRAILERS),
+        ((), TRAILERS),
+        ((("grpc-status", "0"), (":status", "200")), OTHER),
+        ((("A", "b"),), OTHER),
+    ],
+)
+def test_what_needs_no_closer_look(pairs: Any, length: int) -> None:
+    assert Fields(pairs).length == length
 
 
 # Blocks that are new, of fields that are not

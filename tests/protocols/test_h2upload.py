@@ -124,7 +124,7 @@ def test_unless(reason: str) -> None:
     if reason == "line":
         uploads.window = 4
     elif reason == "stream":
-        one.window = 4
+        uploads.initial = 4
     elif reason == "size":
         data = bytes(PIECE + 1)
     else:

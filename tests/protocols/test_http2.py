@@ -890,6 +890,51 @@ def test_equal_requests_differ_only_in_their_stream() -> None:
     assert place.repeated.keys() == {"http://peer/"}
 
 
+@pytest.mark.parametrize("seed", [None, *range(6)])
+def test_calls_with_small_bodies_and_trailers(seed: int | None) -> None:
+    """As gRPC has them: small bodies there and back, sizes that repeat or not, and trailers behind the answers."""
+    chance = random.Random(seed)
+    talk = Talk(seed=seed)
+    sizes = [0, 1, 5, 5, 5, *(chance.choice((5, chance.randrange(20_000), 16_384, 70_000)) for _ in range(60))]
+    bodies = [random.Random(size).randbytes(size) for size in sizes]
+    for at in range(0, len(sizes), 5):
+        xs = [talk.ask(body, method="POST") for body in bodies[at : at + 5]]
+        numbers = list(talk.asked)[-5:]
+        for number, body in zip(numbers, bodies[at : at + 5], strict=True):
+            asked = talk.asked[number]
+            assert asked.ended and asked.body == body and asked.fields["content-length"] == str(len(body))
+            fields = [("content-type", "x")] if chance.random() < 0.7 else [("content-length", str(len(body)))]
+            trailers = [("grpc-status", "0"), ("n", str(number % 4))]
+            talk.answer(number, fields=fields, body=body, trailers=trailers)
+        for number, x, body in zip(numbers, xs, bodies[at : at + 5], strict=True):
+            assert (x.error, x.body, x.trailers) == (None, body, (("grpc-status", "0"), ("n", str(number % 4))))
+    assert talk.wire.error is None and not talk.wire.inflight
+
+
+def test_bodies_like_one_before_wait_for_the_windows() -> None:
+    talk = Talk(credit=False)
+    body = bytes(10_000)
+    xs = [talk.ask(body, method="POST") for _ in range(8)]
+    assert [asked.ended for asked in talk.asked.values()] == [True] * 6 + [False] * 2
+    talk.server.increment_flow_control_window(20_000)
+    talk.pump()
+    assert all(asked.ended and asked.body == body for asked in talk.asked.values())
+    for number in list(talk.asked):
+        talk.answer(number, body=b"ok", trailers=[("x", "y")])
+    assert [x.body for x in xs] == [b"ok"] * 8
+
+
+def test_small_bodies_are_counted_in_the_window_of_their_stream() -> None:
+    """A window of the largest size, of which the peer gives back what it has taken."""
+    talk = Bare(settings=((h2.INITIAL_WINDOW_SIZE, h2.MOST),))
+    for number in (1, 3, 5):
+        talk.ask(b"12345", method="POST")
+        talk.say(h2.window_update(number, 5))
+    assert talk.wire.error is None
+    talk.say(h2.window_update(5, 1))
+    assert talk.goaway()[0] == h2.FLOW_CONTROL_ERROR
+
+
 def test_a_body_of_many_frames_in_any_cutting() -> None:
     """Frames of such a body are taken as they come; the last one may be padded, or empty."""
     body = random.Random(7).randbytes(100_000)
