@@ -89,6 +89,8 @@ class ThreadedChannel(BaseChannel["Worker"]):
         except AquestsError as error:
             error.__traceback__ = None
             soon(partial(self.close, error))
+        except Exception as error:  # nobody else would hear of it, and the request would wait for its timeout
+            soon(partial(self.crash, error))
         else:
             soon(self._up)
         while (job := self._jobs.get()) is not None:

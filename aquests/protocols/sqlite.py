@@ -18,8 +18,9 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ..errors import AquestsError, ConnectError, RequestError
+from ..errors import ConnectError, RequestError
 from ..exchange import Status
+from .base import NO_EXCHANGES, OneAtATime
 from .rows import Rows
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ SHARE: Final = 0.9
 """Of a request's time for waiting at a lock: SQLite gives up before we do, or it might do later what we call failed."""
 LONGEST: Final = 2**31 - 1
 """Milliseconds that SQLite can be told to wait."""
-_NOTHING: Final[tuple[Exchange, ...]] = ()
 _READS: Final = re.compile(r"\s*(select|values|explain|with)\b", re.IGNORECASE)
 _WRITES: Final = re.compile(r"\b(insert|update|delete|replace)\b", re.IGNORECASE)
 _INSERTS: Final = re.compile(r"\s*(insert|replace)\b", re.IGNORECASE)
@@ -65,7 +65,7 @@ class Database:
         """Autocommit; used in threads that take turns. Raises sqlite3.Error."""
         is_uri = self.path.startswith("file:")
         wait = min(patience, LONGEST / 1000)
-        return sqlite3.connect(self.path, wait, isolation_level=None, check_same_thread=False, uri=is_uri)
+        return sqlite3.connect(self.path, timeout=wait, isolation_level=None, check_same_thread=False, uri=is_uri)
 
     def __del__(self) -> None:
         if getattr(self, "memory", None) is not None:
@@ -100,26 +100,13 @@ def review(x: Exchange, elsewhere: Any) -> None:
     """An answer with an error goes to the user as it is."""
 
 
-class Sqlite:
+class Sqlite(OneAtATime):
     """One connection to a file, or the one of a database in memory; ``writes``: it is the one line that may."""
 
-    __slots__ = (
-        "_connection",
-        "_database",
-        "_gated",
-        "_patience",
-        "_stopped",
-        "_writes",
-        "_x",
-        "error",
-        "reusable",
-        "room",
-    )
+    __slots__ = ("_connection", "_database", "_gated", "_patience", "_stopped", "_writes")
 
     def __init__(self, database: Database, writes: bool):
-        self.room = 0
-        self.reusable = True
-        self.error: AquestsError | None = None
+        super().__init__()
         self._database = database
         self._writes = writes
         self._connection: sqlite3.Connection | None = database.memory
@@ -128,11 +115,6 @@ class Sqlite:
         self._patience = 0.0
         self._stopped = False
         """The loop has interrupted the work that the thread does."""
-        self._x: Exchange | None = None
-
-    @property
-    def inflight(self) -> tuple[Exchange, ...]:
-        return _NOTHING if self._x is None else (self._x,)
 
     # In the thread
 
@@ -236,10 +218,6 @@ class Sqlite:
 
     # In the loop
 
-    def opened(self) -> None:
-        """The file is open."""
-        self.room = 1
-
     def submit(self, x: Exchange) -> None:
         self._x = x
         self._stopped = False
@@ -250,7 +228,7 @@ class Sqlite:
         x, self._x = self._x, None
         self.room = 1 if self.reusable else 0
         if x is None:
-            return _NOTHING
+            return NO_EXCHANGES
         if isinstance(outcome, Exception):
             x.head = REFUSED
             x.error = outcome
@@ -269,12 +247,3 @@ class Sqlite:
         self._stopped = True
         if self._connection is not None:
             self._connection.interrupt()
-
-    def abandon(self, error: AquestsError) -> Sequence[Exchange]:
-        x, self._x = self._x, None
-        self.room = 0
-        self.reusable = False
-        if x is None:
-            return _NOTHING
-        x.error = error
-        return (x,)

@@ -154,6 +154,15 @@ def test_what_cannot_be_opened_closes_the_line_and_ends_the_thread(stage: Stage)
     until(lambda: stage.worker.calls[-1] == "goodbye")
 
 
+def test_what_nobody_expected_closes_the_line_as_well(stage: Stage):
+    """The library may warn where warnings are errors, for instance."""
+    stage.worker.fails = DeprecationWarning("not like this")  # type: ignore[assignment]
+    stage.channel.open(ADDRESS)
+    stage.until(lambda: stage.owner.kinds == ["closed"])
+    assert str(stage.owner.error) == "internal error: DeprecationWarning: not like this, peer:1"
+    until(lambda: stage.worker.calls[-1] == "goodbye")
+
+
 def test_cancelled_work_is_interrupted_and_the_line_goes_on(stage: Stage):
     stage.up()
     busy = threading.Event()
