@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import AquestsError, PeerClosed, ProtocolError, RequestError, TooLarge
 from ..version import __version__
+from .base import NO_EXCHANGES, OneAtATime
 from .content import accept_encoding
 from .http1head import CHUNKED, LENGTH, MAX_HEAD, NOTHING, Chunks, Head, HeadCache, find_end
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 MAX_INTERIM: Final = 64
 """1xx answers before the real one; more is an attack (RFC 9110 15.2 sets no limit)."""
-_NOTHING: Final[tuple[Exchange, ...]] = ()
 _OURS: Final = frozenset(("content-length", "transfer-encoding"))
 """Framing is the wire's: it knows the body, the user only thinks so."""
 BODY_EXPECTED: Final = frozenset(("POST", "PUT", "PATCH"))
@@ -94,7 +94,7 @@ def merge(defaults: Pairs, headers: Pairs) -> list[tuple[str, str]]:
     return merged
 
 
-class Http1:
+class Http1(OneAtATime):
     """The client side of one HTTP/1.1 line."""
 
     __slots__ = (
@@ -114,24 +114,12 @@ class Http1:
         "_searched",
         "_skip",
         "_tail",
-        "_x",
-        "begun",
-        "error",
-        "hungry",
-        "outbox",
-        "reusable",
-        "room",
         "switched",
         "upgrading",
     )
 
     def __init__(self, origin: Origin):
-        self.outbox: list[bytes] = []
-        self.room = 0
-        self.reusable = True
-        self.error: AquestsError | None = None
-        self.hungry = False
-        self.begun: list[Exchange] = []
+        super().__init__()
         self.upgrading = False
         """The request asks for another protocol (RFC 9110 7.8): 101 is a good answer, kept in ``switched``."""
         self.switched: tuple[Head, bytes] | None = None
@@ -140,9 +128,9 @@ class Http1:
         self._heads = origin.heads
         self._skip = origin.skip
         self._tail = origin.tail
-        self._x: Exchange | None = None
-        self._read: Callable[[bytes], Sequence[Exchange]] | None = None
-        """Who takes the next bytes; None = a head is awaited and none of it has come."""
+        self._read: Callable[[Http1, bytes], Sequence[Exchange]] | None = None
+        """Who takes the next bytes; None = a head is awaited and none of it has come. The plain function, since a bound
+        one would make a ring."""
         self._buffer = bytearray()
         self._searched = 0
         self._parts: list[bytes] = []
@@ -156,16 +144,6 @@ class Http1:
         self._closing = False
         self._due: int | None = None
         """Bytes of a streamed body that are still to be sent; None = sent in chunks."""
-
-    @property
-    def inflight(self) -> tuple[Exchange, ...]:
-        return _NOTHING if self._x is None else (self._x,)
-
-    def opened(self) -> None:
-        self.room = 1
-
-    def goodbye(self) -> None:
-        """HTTP/1.1 has no words for it: closing says all."""
 
     # Out
 
@@ -229,7 +207,7 @@ class Http1:
     def produce(self) -> Sequence[Exchange]:
         x = self._x
         if x is None or not self.hungry:
-            return _NOTHING
+            return NO_EXCHANGES
         source = x.payload
         try:
             data = source.read()
@@ -243,18 +221,18 @@ class Http1:
             self.outbox.append(data)
             self._due -= len(data)
             self.hungry = self._due > 0  # an answer that comes now is not an early one
-        return _NOTHING
+        return NO_EXCHANGES
 
     # In
 
     def receive(self, data: bytes) -> Sequence[Exchange]:
         x = self._x
         if x is None:
-            self._give_up()  # nothing was asked
-            return _NOTHING
+            self._retire()  # nothing was asked
+            return NO_EXCHANGES
         try:
             if self._read is not None:
-                return self._read(data)
+                return self._read(self, data)
             raw, found, body = data.partition(b"\r\n\r\n")  # 90 ns less than to find and to slice
             if not found:
                 return self._partial_head(data)
@@ -272,7 +250,7 @@ class Http1:
                 if head.keep_alive:
                     self.room = 1
                 else:
-                    self._give_up()
+                    self._retire()
                 return (x,)
             return self._start_body(head, body)
         except (ProtocolError, TooLarge) as error:
@@ -286,7 +264,7 @@ class Http1:
 
     def _partial_head(self, data: bytes) -> Sequence[Exchange]:
         """Collect a head that comes in pieces; what was searched is not searched again."""
-        self._read = self._partial_head
+        self._read = Http1._partial_head
         self._note_progress(len(data))
         buffer = self._buffer
         buffer += data
@@ -298,7 +276,7 @@ class Http1:
             if len(buffer) > MAX_HEAD + 3:  # of the empty line three bytes may be here
                 message = f"the head has over {MAX_HEAD:,} bytes"
                 return self._failed(TooLarge(message, phase="answer"))
-            return _NOTHING
+            return NO_EXCHANGES
         raw = bytes(buffer[:end])
         rest = bytes(buffer[body:])
         buffer.clear()
@@ -322,17 +300,17 @@ class Http1:
             if head.length > x.max_content:
                 return self._too_large(x)
             self._left = head.length
-            self._read = self._length_body
+            self._read = Http1._length_body
         elif framing == CHUNKED:
             self._chunks = Chunks(x.max_content)
-            self._read = self._chunked_body
+            self._read = Http1._chunked_body
         else:
             self._closing = True
             self._left = x.max_content
-            self._read = self._close_body
+            self._read = Http1._close_body
         if not x.progress:
             self._note_progress(1)
-        return self._read(rest) if rest else _NOTHING
+        return self._read(self, rest) if rest else NO_EXCHANGES
 
     def _interim_head(self, head: Head, rest: bytes) -> Sequence[Exchange]:
         """1xx: skipped (RFC 9110 15.2), but 101 was not asked for."""
@@ -341,8 +319,8 @@ class Http1:
         if head.status == 101:
             if self.upgrading:
                 self.switched = (head, rest)
-                self._give_up()
-                return _NOTHING
+                self._retire()
+                return NO_EXCHANGES
             return self._failed(ProtocolError("101 Switching Protocols without an Upgrade request"))
         if self._interim > MAX_INTERIM:
             return self._failed(ProtocolError(f"over {MAX_INTERIM} interim answers"))
@@ -350,14 +328,14 @@ class Http1:
         if rest:
             return self.receive(rest)
         self._note_progress(1)
-        return _NOTHING
+        return NO_EXCHANGES
 
     def _length_body(self, data: bytes) -> Sequence[Exchange]:
         self._note_progress(len(data))
         if len(data) < self._left:
             self._parts.append(data)
             self._left -= len(data)
-            return _NOTHING
+            return NO_EXCHANGES
         if len(data) > self._left:
             data = data[: self._left]
             self._closing = True
@@ -373,7 +351,7 @@ class Http1:
         except (ProtocolError, TooLarge) as error:
             return self._failed(error)
         if rest is None:
-            return _NOTHING
+            return NO_EXCHANGES
         self._closing = self._closing or bool(rest)
         x.trailers = chunks.trailers
         self._parts = [chunks.body()]
@@ -386,15 +364,15 @@ class Http1:
         self._note_progress(len(data))
         self._parts.append(data)
         self._left -= len(data)
-        return self._too_large(x) if self._left < 0 else _NOTHING
+        return self._too_large(x) if self._left < 0 else NO_EXCHANGES
 
     def receive_eof(self) -> Sequence[Exchange]:
         x = self._x
-        if x is not None and self._read == self._close_body:
+        if x is not None and self._read is Http1._close_body:
             return self._finish_parts()
         if x is None:
-            self._give_up()
-            return _NOTHING
+            self._retire()
+            return NO_EXCHANGES
         return self.abandon(PeerClosed(f"the server closed the line {self._how_far()}", phase="answer"))
 
     # The end of an exchange
@@ -417,7 +395,8 @@ class Http1:
         if head.keep_alive and not self._closing and not self.hungry:
             self.room = 1
         else:
-            self._give_up()
+            self.hungry = False  # the rest of an upload would not be read
+            self._retire()
         return (x,)
 
     def _too_large(self, x: Exchange) -> Sequence[Exchange]:
@@ -427,27 +406,6 @@ class Http1:
         """The server broke the rules, or a limit: nothing on the line can be trusted any more."""
         self.error = error
         return self.abandon(error)
-
-    def _give_up(self) -> None:
-        self.reusable = False
-        self.room = 0
-        self.hungry = False
-
-    def cancel(self, x: Exchange) -> bool:
-        """HTTP/1.1 cannot take a request back: the line must go."""
-        return False
-
-    def abandon(self, error: AquestsError) -> Sequence[Exchange]:
-        x = self._x
-        self._x = None
-        self._read = None  # our own method: without it the wire is no ring
-        self._give_up()
-        self.outbox.clear()
-        self.begun.clear()
-        if x is None:
-            return _NOTHING
-        x.error = error
-        return (x,)
 
     def _note_progress(self, nbytes: int) -> None:
         x = self._x
@@ -459,8 +417,8 @@ class Http1:
     def _how_far(self) -> str:
         if self._read is None:
             return "before the answer"
-        if self._read == self._partial_head:
+        if self._read is Http1._partial_head:
             return "within the head of the answer"
-        if self._read == self._length_body and self._head is not None:
+        if self._read is Http1._length_body and self._head is not None:
             return f"after {self._head.length - self._left:,} of {self._head.length:,} bytes of the body"
         return "within the body of the answer"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..errors import AquestsError, ConnectError, ProtocolError, RequestError, TooLarge
 from ..version import __version__
+from .base import NO_EXCHANGES, BaseWire
 from .http1 import MAX_INTERIM
 from .http1head import MAX_HEAD, find_end, parse_fields, parse_head
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 MAX_SHOWN: Final = 100
 """Characters of the proxy's own words in an error."""
 
-_NOTHING: Final[tuple[Exchange, ...]] = ()
 _HOST: Final = re.compile(r"[!-~]{1,255}")
 _VALUE: Final = re.compile(r"[ -~]*")
 # An unclosed quote lasts to the end of the text, so that each character is looked at once.
@@ -32,33 +32,17 @@ _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.?)*+(?:"|\Z)', re.DOTALL)
 _CHALLENGE: Final = re.compile(r"(?:^|,)[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]++)(?![ \t]*=)")
 
 
-class _Tunnel:
+class _Tunnel(BaseWire):
     """What both kinds share: a wire that takes no exchange, and either stands or fails.
 
     A kind gives its ``greeting``, and ``_advance``, which reads one message of the proxy from ``_buffer``.
     ``question`` names what the proxy has to answer now.
     """
 
-    __slots__ = (
-        "_buffer",
-        "_greeting",
-        "_question",
-        "begun",
-        "error",
-        "hungry",
-        "outbox",
-        "reusable",
-        "room",
-        "surplus",
-    )
+    __slots__ = ("_buffer", "_greeting", "_question", "surplus")
 
     def __init__(self, greeting: bytes, question: str):
-        self.outbox: list[bytes] = []
-        self.room = 0
-        self.reusable = True
-        self.error: AquestsError | None = None
-        self.hungry = False
-        self.begun: list[Exchange] = []
+        super().__init__()
         self.surplus = b""
         """What came behind the proxy's answer: it belongs to the next stage."""
         self._greeting = greeting
@@ -67,7 +51,7 @@ class _Tunnel:
 
     @property
     def inflight(self) -> tuple[Exchange, ...]:
-        return _NOTHING
+        return NO_EXCHANGES
 
     def opened(self) -> None:
         self.outbox.append(self._greeting)
@@ -82,26 +66,20 @@ class _Tunnel:
             self._buffer += data
             while self._advance():
                 pass
-        return _NOTHING
+        return NO_EXCHANGES
 
     def receive_eof(self) -> Sequence[Exchange]:
         if self.reusable:
             when = f" {'within its answer to' if self._buffer else 'before it answered'} {self._question}"
             self._refuse(f"the proxy closed the line{'' if self.room else when}")
-        return _NOTHING
-
-    def produce(self) -> Sequence[Exchange]:
-        return _NOTHING
+        return NO_EXCHANGES
 
     def cancel(self, x: Exchange) -> bool:
         return True  # it was never in here
 
     def abandon(self, error: AquestsError) -> Sequence[Exchange]:
         self._end()
-        return _NOTHING
-
-    def goodbye(self) -> None:
-        """Neither protocol has a word for it."""
+        return NO_EXCHANGES
 
     def _advance(self) -> bool:
         """Read one message, if it is here. True: another may be."""
@@ -126,9 +104,7 @@ class _Tunnel:
         return False
 
     def _end(self) -> None:
-        self.room = 0
-        self.reusable = False
-        self.outbox.clear()
+        super()._end()
         self._buffer.clear()
         self.surplus = b""
 

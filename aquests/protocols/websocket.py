@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from websocket import WebSocketBadStatusException
 
 from ..errors import AquestsError, ProtocolError, TooLarge, WebSocketClosed
+from .base import NO_EXCHANGES, OneAtATime
 from .http1 import Http1
 from .wsdeflate import Deflate
 from .wsframes import (
@@ -62,7 +63,6 @@ MAX_UNASKED: Final = 16 * 1024 * 1024
 MAX_WAITING: Final = 64
 """Frames in the outbox; above that only the latest PING is answered (RFC 6455 5.5.3)."""
 _PER_FRAME: Final = 16
-_NOTHING: Final[tuple[Exchange, ...]] = ()
 _WHOLE: Final = {0x81: 1, 0x82: 2}
 """The first byte of a whole plain message, and its opcode."""
 _Utf8: Final = getincrementaldecoder("utf-8")
@@ -102,7 +102,7 @@ class Refusal:
 _REFUSAL: Final = Refusal()
 
 
-class WebSocket:
+class WebSocket(OneAtATime):
     """The client side of one WebSocket; ``random(n)`` gives n unpredictable bytes, for the opening and the masks."""
 
     __slots__ = (
@@ -130,26 +130,15 @@ class WebSocket:
         "_unasked",
         "_utf8",
         "_wanted",
-        "_x",
-        "begun",
-        "error",
-        "hungry",
-        "outbox",
-        "reusable",
-        "room",
     )
 
     def __init__(self, opening: Opening, random: Callable[[int], bytes]):
+        super().__init__()
         self._opening = opening
         self._random = random
         self._http: Http1 | None = Http1(opening.origin)
         """Who speaks until the line is a WebSocket."""
-        self.outbox = self._http.outbox
-        self.begun = self._http.begun
-        self.room = 0
-        self.reusable = True
-        self.error: AquestsError | None = None
-        self.hungry = False
+        self._http.outbox, self._http.begun = self.outbox, self.begun
         self._key = ""
         self._masks = Masks(random)
         self._deflate: Deflate | None = None
@@ -160,7 +149,6 @@ class WebSocket:
         self._frames: Iterator[bytes] | None = None
         """What is still to be sent of a long request."""
         self._pong = b""
-        self._x: Exchange | None = None
         self._wanted = 0
         """Replies that the exchange still waits for."""
         self._replies: list[Any] = []
@@ -176,10 +164,6 @@ class WebSocket:
         self._compressed = False
         self._parts: list[bytes] = []
         self._utf8: IncrementalDecoder | None = None
-
-    @property
-    def inflight(self) -> tuple[Exchange, ...]:
-        return _NOTHING if self._x is None else (self._x,)
 
     def opened(self) -> None:
         """The line takes its first exchange, which opens the WebSocket."""
@@ -233,11 +217,11 @@ class WebSocket:
                 self.outbox.append(frame)
                 size += len(frame)
                 if size >= FRAGMENT:
-                    return _NOTHING
+                    return NO_EXCHANGES
             self._frames = None
-            return _NOTHING
+            return NO_EXCHANGES
         self.hungry = False
-        return self._finish() if self._x is not None and not self._wanted else _NOTHING
+        return self._finish() if self._x is not None and not self._wanted else NO_EXCHANGES
 
     def goodbye(self) -> None:
         self._close(NORMAL)
@@ -246,11 +230,10 @@ class WebSocket:
         """Say CLOSE, once; nothing is read or sent behind it."""
         if self._http is None and self.reusable:
             self.outbox.append(encode(CLOSE, close_payload(code, reason), self._masks.next()))
-        self._end()
+        self._retire()
 
-    def _end(self) -> None:
-        self.room = 0
-        self.reusable = False
+    def _retire(self) -> None:
+        super()._retire()
         self.hungry = False
         self._frames = None
 
@@ -260,7 +243,7 @@ class WebSocket:
         if self._http is not None:
             return self._receive_opening(self._http, data)
         if not self.reusable:
-            return _NOTHING  # behind a CLOSE
+            return NO_EXCHANGES  # behind a CLOSE
         x = self._x
         if x is not None and self._wanted == 1 and self._frames is None and not self._reader.pending:
             finished = self._receive_whole(x, data)
@@ -270,7 +253,7 @@ class WebSocket:
 
     def _receive_frames(self, data: bytes) -> Sequence[Exchange]:
         """Any bytes. At most one exchange finishes: the next one is submitted after this has returned."""
-        finished: Sequence[Exchange] = _NOTHING
+        finished: Sequence[Exchange] = NO_EXCHANGES
         try:
             for frame, piece in self._reader.feed(data):
                 finished = self._take(frame, piece) or finished
@@ -285,19 +268,19 @@ class WebSocket:
         opcode = _WHOLE.get(data[0])
         payload = x.payload
         if opcode is None or payload.replies != 1 or payload.pings:
-            return _NOTHING
+            return NO_EXCHANGES
         size = data[1] if len(data) > 1 else 127
         start = 2
         if size == 126 and len(data) > 129:
             size = int.from_bytes(data[2:4], "big")
             start = 4
         if len(data) - start != size or size > x.max_content:
-            return _NOTHING
+            return NO_EXCHANGES
         body = data[start:]
         try:
             x.data = body.decode() if opcode == TEXT else body
         except UnicodeDecodeError:
-            return _NOTHING
+            return NO_EXCHANGES
         x.body = body
         x.head = self._heads.get(opcode) or self._head(opcode)
         self._x = None
@@ -316,7 +299,7 @@ class WebSocket:
         last = frame.fin and not frame.left
         if not self._keep:
             self._skip(frame, piece, last)
-            return _NOTHING
+            return NO_EXCHANGES
         x = self._x
         assert x is not None
         room = x.max_content - self._size
@@ -335,7 +318,7 @@ class WebSocket:
                 raise Violation(BAD_PAYLOAD, "a text message is not UTF-8") from None
         self._parts.append(piece)
         self._size += len(piece)
-        return self._end_message() if last else _NOTHING
+        return self._end_message() if last else NO_EXCHANGES
 
     def _begin_message(self, frame: Frame) -> None:
         x = self._x
@@ -363,7 +346,7 @@ class WebSocket:
         self._replies.append(data)
         self._bodies.append(body)
         self._wanted -= 1
-        return _NOTHING if self._wanted or self._frames is not None else self._finish()
+        return NO_EXCHANGES if self._wanted or self._frames is not None else self._finish()
 
     def _control(self, opcode: int, data: bytes) -> Sequence[Exchange]:
         asked = not self._ignored
@@ -376,7 +359,7 @@ class WebSocket:
         elif asked and self._wanted and self._x is not None and data in self._x.payload.pings:
             self._opcode = PONG
             return self._reply(data, data)
-        return _NOTHING
+        return NO_EXCHANGES
 
     def _answer_ping(self, data: bytes) -> None:
         pong = encode(PONG, data, self._masks.next())
@@ -389,7 +372,7 @@ class WebSocket:
         """The peer said CLOSE: the same code goes back (RFC 6455 5.5.1), and whoever waits is told."""
         code, reason = parse_close(data)
         self.outbox.append(encode(CLOSE, data[:2], self._masks.next()))
-        self._end()
+        self._retire()
         message = f"the server closed the WebSocket before the reply: {in_words(code, reason)}"
         return self._fail(WebSocketClosed(message, close_code=code, close_reason=reason))
 
@@ -402,7 +385,7 @@ class WebSocket:
         http = self._http
         if http is not None:
             return self._refused(http, http.receive_eof())
-        self._end()
+        self._retire()
         message = "the server closed the line without a CLOSE, before the reply"
         return self._fail(WebSocketClosed(message, close_code=ABNORMAL))
 
@@ -419,12 +402,12 @@ class WebSocket:
         try:
             self._deflate = self._opening.agreed(head, self._key)
         except ProtocolError as error:
-            self._end()
+            self._retire()
             return self._fail(error)
         self._reader = FrameReader(extended=self._deflate is not None)
         self._opened_by = head
         self._begin(x)
-        return self.receive(rest) if rest else _NOTHING
+        return self.receive(rest) if rest else NO_EXCHANGES
 
     def _refused(self, http: Http1, finished: Sequence[Exchange]) -> Sequence[Exchange]:
         """Any answer but 101: it goes to the user, who asked for a WebSocket and has none."""
@@ -467,7 +450,7 @@ class WebSocket:
     def _fail(self, error: AquestsError) -> Sequence[Exchange]:
         x = self._x
         if x is None:
-            return _NOTHING
+            return NO_EXCHANGES
         x.error = error
         if self._replies:
             x.data = self._replies  # those that came
@@ -481,13 +464,8 @@ class WebSocket:
         self._bodies = []
         self.begun.clear()
 
-    def cancel(self, x: Exchange) -> bool:
-        """A late reply would be taken for the next exchange's: the line must go."""
-        return False
-
     def abandon(self, error: AquestsError) -> Sequence[Exchange]:
         self._http = None
-        self.outbox.clear()
         self._end()
         return self._fail(error)
 

@@ -5,6 +5,7 @@ Framing is tested by ``tests/transcripts/http1``: one case a file, to be read an
 
 from __future__ import annotations
 
+import gc
 import http.client
 import io
 import random
@@ -672,3 +673,16 @@ def test_a_damaged_answer_that_all_accept_has_one_body(data, chance):
     ours, theirs = by_us(model.method, damaged), by_h11(model.method, damaged)
     if ours is not None and theirs is not None:
         assert ours == theirs
+
+
+@pytest.mark.parametrize("part", [b"HTTP/1.1 2", answer()[:-1], b"HTTP/1.1 200 OK\r\n\r\nuntil it closes"])
+def test_a_wire_that_is_dropped_half_way_is_no_ring(part: bytes):
+    gc.collect()
+    gc.disable()
+    try:
+        wire, _ = asked()
+        assert not wire.receive(part)
+        del wire, _
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
