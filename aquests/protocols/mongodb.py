@@ -22,6 +22,7 @@ from bson.int64 import Int64
 from ..errors import AquestsError, ConnectError, PeerClosed, ProtocolError, RequestError, TooLarge
 from ..exchange import Exchange, Status
 from ..version import __version__
+from .base import NO_EXCHANGES, BaseWire, fail
 from .mongohosts import AccessRefused, Topology, review
 from .mongomsg import (
     CURSOR_NOT_FOUND,
@@ -51,7 +52,6 @@ LANE: Final = "MONGODB"
 OK: Final = Status(200, "OK", LANE)
 FAILED: Final = Status(500, "Database Error", LANE)
 ELSEWHERE: Final = Status(500, "Database Error", LANE, special=True)
-_NOTHING: Final[tuple[Exchange, ...]] = ()
 MAX_ROUNDS: Final = 8
 """SCRAM takes three; a server that asks on and on is refused."""
 
@@ -61,16 +61,35 @@ def lines(place: Any, prefix: str, extra: Any, settings: Any) -> Callable[[str |
     return lambda alpn: MongoDB(place.options, (place.host, place.port))
 
 
-class MongoDB:
+class MongoDB(BaseWire):
     """The client side of one line."""
 
+    __slots__ = (
+        "_address",
+        "_app",
+        "_buffer",
+        "_credentials",
+        "_database",
+        "_documents",
+        "_forgotten",
+        "_ids",
+        "_inflight",
+        "_kills",
+        "_nonce",
+        "_on_opening",
+        "_opening",
+        "_pipeline",
+        "_rounds",
+        "_scram",
+        "_topology",
+        "_wanted",
+        "max_batch",
+        "max_bson",
+        "max_message",
+    )
+
     def __init__(self, options: Any, address: tuple[str, int], nonce: Callable[[], str | None] = lambda: None):
-        self.outbox: list[bytes] = []
-        self.room = 0
-        self.reusable = True
-        self.error: AquestsError | None = None
-        self.hungry = False
-        self.begun: list[Exchange] = []
+        super().__init__()
         self._topology: Topology = options["topology"]
         self._database: str = options["database"]
         self._credentials: tuple[str, str, str, str | None] | None = options.get("credentials")
@@ -87,7 +106,8 @@ class MongoDB:
         self._buffer = bytearray()
         self._wanted = 0
         self._opening = 0
-        self._on_opening: Callable[[dict[str, Any]], None] = self._on_hello
+        self._on_opening: Callable[[MongoDB, dict[str, Any]], None] = MongoDB._on_hello
+        """Who takes the next answer of the opening; the plain function, since a bound one would make a ring."""
         self._scram: Any = None
         self._rounds = 0
         self.max_bson = MAX_BSON
@@ -143,7 +163,7 @@ class MongoDB:
         if chosen == "SCRAM-SHA-1":  # MongoDB's own twist: the password is a digest
             password = md5(f"{user}:mongo:{password}".encode(), usedforsecurity=False).hexdigest()
         self._scram = ScramClient([chosen], user, password, c_nonce=self._nonce())
-        self._on_opening = self._on_sasl
+        self._on_opening = MongoDB._on_sasl
         self._ask(
             {
                 "saslStart": 1,
@@ -214,13 +234,13 @@ class MongoDB:
     def receive(self, data: bytes) -> Sequence[Exchange]:
         """The hot path: nearly always ``data`` is one whole message."""
         if self.error is not None:
-            return _NOTHING
+            return NO_EXCHANGES
         buffer, came = self._buffer, len(data)
         if buffer:
             buffer += data
             if len(buffer) < self._wanted:
                 self._note_progress(came)
-                return _NOTHING
+                return NO_EXCHANGES
             data = bytes(buffer)
             buffer.clear()
         finished: list[Exchange] = []
@@ -235,8 +255,8 @@ class MongoDB:
                 self._on_message(data, at, stop, finished)
                 at = stop
         except AquestsError as error:
-            self._broken(error, finished)
-            return finished
+            self.error = error
+            return [*finished, *self.abandon(error)]
         if at < end:
             buffer += data[at:]
             self._note_progress(came)
@@ -273,7 +293,7 @@ class MongoDB:
     def _on_other(self, response_to: int, reply: dict[str, Any], first: bytes) -> None:
         """A message that answers no request of a user."""
         if self._opening and response_to == self._opening:
-            self._on_opening(reply)
+            self._on_opening(self, reply)
         elif response_to in self._forgotten:
             self._forgotten.discard(response_to)
             self.room += 1
@@ -352,9 +372,6 @@ class MongoDB:
             self.error = PeerClosed("the server closed the line while it was opened", phase="connect")
         return self.abandon(PeerClosed("the server closed the line before the answer", phase="answer"))
 
-    def produce(self) -> Sequence[Exchange]:
-        return _NOTHING
-
     # The end
 
     def cancel(self, x: Exchange) -> bool:
@@ -370,25 +387,12 @@ class MongoDB:
         return False
 
     def abandon(self, error: AquestsError) -> Sequence[Exchange]:
-        finished: list[Exchange] = []
-        self._broken(error, finished)
-        self.error = self.error if self.error is not error else None
-        return finished
-
-    def goodbye(self) -> None:
-        """MongoDB has no words for it."""
-
-    def _broken(self, error: AquestsError, finished: list[Exchange]) -> None:
-        self.error = self.error or error
-        self.room = 0
-        self.reusable = False
-        self.outbox.clear()
-        self._buffer.clear()
-        for x in self._inflight.values():
-            x.error = error
-            finished.append(x)
+        lost = list(self._inflight.values())
         self._inflight.clear()
         self._documents.clear()
+        self._buffer.clear()
+        self._end()
+        return fail(lost, error)
 
 
 def _batch(command: Command, cursor_id: int, documents: list[Any]) -> dict[str, Any]:

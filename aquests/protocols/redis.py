@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from copy import copy
 from typing import Any, Final
 
 import hiredis
@@ -24,6 +23,7 @@ from redis.exceptions import MovedError, ResponseError
 
 from ..errors import AquestsError, ConnectError, PeerClosed, ProtocolError, TooLarge, TransportError
 from ..exchange import Exchange, Status
+from .base import BaseWire, fail
 from .rediscluster import review
 from .rediscommands import encode
 from .redisgreeting import MISSING, Greeting, Server
@@ -41,7 +41,6 @@ OVERHEAD: Final = 24
 MAX_OWN: Final = 16 * 1024 * 1024
 """Bytes of an answer to the wire itself: the handshake, the table of a cluster."""
 
-_NOTHING: Final[tuple[Exchange, ...]] = ()
 _PLAIN: Final = frozenset((bytes, str, int, float, bool, list, dict, type(None)))
 """What hiredis makes of an answer that is neither an error nor pushed."""
 _PUSHED: Final = hiredis.PushNotification
@@ -71,7 +70,7 @@ class _Place:
         self.replies: list[Any] = []
 
 
-class Redis:
+class Redis(BaseWire):
     """The client side of one line."""
 
     __slots__ = (
@@ -86,21 +85,10 @@ class Redis:
         "_pending",
         "_server",
         "_swallowed",
-        "begun",
-        "error",
-        "hungry",
-        "outbox",
-        "reusable",
-        "room",
     )
 
     def __init__(self, server: Server):
-        self.outbox: list[bytes] = []
-        self.room = 0
-        self.reusable = True
-        self.error: AquestsError | None = None
-        self.hungry = False
-        self.begun: list[Exchange] = []
+        super().__init__()
         self._server = server
         reader = server.reader()
         self._feed, self._gets, self._has_data = reader.feed, reader.gets, reader.has_data
@@ -165,12 +153,6 @@ class Redis:
     def _put(self, place: _Place) -> None:
         self._asked.append(place)
         self._odd += 1
-
-    def produce(self) -> Sequence[Exchange]:
-        return _NOTHING
-
-    def goodbye(self) -> None:
-        """QUIT would only wait for an answer: closing says all."""
 
     # In
 
@@ -323,8 +305,7 @@ class Redis:
 
     def _die(self, error: AquestsError) -> None:
         self.error = error
-        self.reusable = False
-        self.room = 0
+        self._retire()
         self.outbox.clear()
 
     def receive_eof(self) -> Sequence[Exchange]:
@@ -358,11 +339,6 @@ class Redis:
                 self._server.slots.asking = False
         self._asked.clear()
         self._greeting = None
-        self._odd = self._swallowed = self.room = 0
-        self.reusable = False
-        self.outbox.clear()
-        self.begun.clear()
-        for x in lost:
-            x.error = copy(error)  # each is told where and after how long it failed
-            x.error.__cause__ = error.__cause__
-        return lost
+        self._odd = self._swallowed = 0
+        self._end()
+        return fail(lost, error)

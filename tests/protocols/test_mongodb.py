@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 from itertools import count
 from typing import Any
@@ -265,7 +266,7 @@ def test_broken_messages_end_the_line(data: bytes, words: str) -> None:
             if harness.wire.error is None:
                 harness.receive(piece)
         assert isinstance(harness.wire.error, ProtocolError) and words in str(harness.wire.error)
-        assert x.error is harness.wire.error and harness.wire.room == 0
+        assert isinstance(x.error, ProtocolError) and words in str(x.error) and harness.wire.room == 0
 
 
 def test_a_checksum_is_passed_over() -> None:
@@ -436,3 +437,25 @@ def test_what_is_no_bson_is_refused(document: Any) -> None:
 
 def test_message_and_parse_are_inverse() -> None:
     assert parse(message(5, bson.encode({"a": 1})))[2] == {"a": 1}
+
+
+def test_a_wire_that_is_dropped_is_no_ring() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        made = wire(credentials=("user", "pencil", "admin", None))
+        made.opened()
+        made.receive(reply(1, HELLO))
+        del made
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+def test_each_lost_exchange_has_an_error_of_its_own() -> None:
+    harness = opened(pipeline=2)
+    first, second = exchange(find()), exchange(find())
+    harness.submit(first)
+    harness.submit(second)
+    harness.receive(struct.pack("<iiii", 5, 1, 2, 2013))
+    assert str(first.error) == str(second.error) and first.error is not second.error
