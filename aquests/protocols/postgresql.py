@@ -30,6 +30,7 @@ from psycopg2 import extensions, extras
 
 from ..errors import AquestsError, ConnectError, PeerClosed, RequestError, TlsError
 from ..exchange import Status
+from .base import NO_EXCHANGES, OneAtATime
 from .libpq import canceller
 from .rows import Rows
 
@@ -48,7 +49,6 @@ SMALL: Final = 4096
 PAGE: Final = 500
 """Statements sent together. The server parses all before it runs the first: that many cost it a few MB."""
 PAGE_BYTES: Final = 1 << 18
-_NOTHING: Final[tuple[Exchange, ...]] = ()
 _IDLE: Final = extensions.TRANSACTION_STATUS_IDLE
 _CROWDED: Final = re.compile(
     r"too many (clients|connections)|remaining connection slots|no more connections|the database system is "
@@ -73,7 +73,7 @@ def review(x: Exchange, elsewhere: Any) -> None:
     """An answer with an error goes to the user as it is: nothing is executed twice."""
 
 
-class Postgresql:
+class Postgresql(OneAtATime):
     """One connection. ``parameters`` are libpq's; ``by_address``: the host is named for TLS only, and not looked up."""
 
     __slots__ = (
@@ -89,26 +89,17 @@ class Postgresql:
         "_poll",
         "_untouched",
         "_writing",
-        "_x",
-        "begun",
-        "error",
-        "reusable",
-        "room",
         "unsent",
     )
 
     def __init__(self, parameters: dict[str, Any], *, by_address: bool = True):
-        self.room = 0
-        self.reusable = True
-        self.error: AquestsError | None = None
+        super().__init__()
         self.unsent = False
-        self.begun: list[Exchange] = []
         self._parameters = parameters
         self._by_address = by_address
         self._connection: Any = None
         self._cursor: Any = None
         self._poll: Callable[[], int]
-        self._x: Exchange | None = None
         self._failure: Exception | None = None
         """What the statement in flight raised."""
         self._pages: Iterator[bytes] | None = None
@@ -119,10 +110,6 @@ class Postgresql:
         self._began = False
         self._writing = False
         self._untouched = False
-
-    @property
-    def inflight(self) -> tuple[Exchange, ...]:
-        return _NOTHING if self._x is None else (self._x,)
 
     # The line
 
@@ -185,8 +172,7 @@ class Postgresql:
 
     def _broken(self, error: psycopg2.Error) -> None:
         words = _words(error)
-        self.room = 0
-        self.reusable = False
+        self._retire()
         self.error = PeerClosed(words, phase="answer")
         self._untouched = _UNTOUCHED in words
 
@@ -238,10 +224,10 @@ class Postgresql:
         """The exchange that is finished, if it is."""
         x = self._x
         if x is None:
-            return _NOTHING
+            return NO_EXCHANGES
         outcome = self._outcome() if self._pages is None else self._turn(self._pages)
         if outcome is None:
-            return _NOTHING
+            return NO_EXCHANGES
         self._x = None
         if outcome.__class__ is Rows:
             x.head = OK
@@ -311,10 +297,6 @@ class Postgresql:
 
     # The end
 
-    def cancel(self, x: Exchange) -> bool:
-        """A statement cannot be taken back: the line must go, and ``interrupt`` stops the server."""
-        return False
-
     def interrupt(self) -> Callable[[], None] | None:
         """A blocking call that stops the server's work on what is in flight, and closes; None if there is no way."""
         connection = self._connection
@@ -329,15 +311,11 @@ class Postgresql:
         return stop
 
     def abandon(self, error: AquestsError) -> Sequence[Exchange]:
-        x, self._x = self._x, None
-        self.room = 0
-        self.reusable = self.unsent = False
+        self.unsent = False
         self._pages = self._held = None
-        if x is None:
-            return _NOTHING
-        x.error = error
-        x.untouched = self._untouched
-        return (x,)
+        if self._x is not None:
+            self._x.untouched = self._untouched
+        return super().abandon(error)
 
     def goodbye(self) -> None:
         """Say goodbye and close the socket."""
