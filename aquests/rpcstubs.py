@@ -76,9 +76,7 @@ class HttpStub:
 
 
 class XmlRpcStub(HttpStub):
-    """What :func:`rpc` returns."""
-
-    __slots__ = ("_codec", "_encode")
+    """What :func:`rpc` returns. It has no slots for its methods: they are found at once when called again."""
 
     def __init__(self, url: str, headers: Any, options: dict[str, Any]):
         from .protocols.xmlrpc import CONTENT_TYPE, XmlRpc, encode
@@ -86,6 +84,10 @@ class XmlRpcStub(HttpStub):
         super().__init__(url, headers, CONTENT_TYPE, options)
         self._codec = XmlRpc()
         self._encode = encode
+
+    def __getattr__(self, name: str) -> Dotted:
+        call = self.__dict__[name] = super().__getattr__(name)
+        return call
 
     def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> HttpRequest:
         if kwargs:

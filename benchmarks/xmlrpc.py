@@ -14,7 +14,7 @@ _PEERS = "peers.over_xmlrpc"
 
 @contextmanager
 def versions(wanted: Wanted) -> Iterator[Site]:
-    """Every call is answered by the same three strings."""
+    """Every call is answered by the same three strings; or, if the URL asks for it, by strings that are new each time."""
     with document(wanted, TEMPLATE) as site:
         yield site
 
@@ -40,5 +40,5 @@ CASE = Case(
     note="""\
 xmlrpc.client is the standard library's: one ServerProxy, which keeps its line and blocks; with threads, one for each of
 ten threads. The server is nginx with a methodResponse in its memory, so no method is run. Each value is checked.
-We do not parse again what comes again: the second row shows what that is worth.""",
+We do not parse again what comes again: the second row shows what that is worth, and our promise is judged by it.""",
 )

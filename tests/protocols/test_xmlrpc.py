@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from aquests.errors import ProtocolError, RequestError
 from aquests.protocols.http1head import Head
-from aquests.protocols.xmlrpc import XmlRpc, encode, loads
+from aquests.protocols.xmlrpc import MAX_KEPT, XmlRpc, encode, loads
 
 NOON = datetime.datetime(2024, 2, 29, 12, 30, 59)
 
@@ -488,6 +488,17 @@ def test_the_codec() -> None:
     assert isinstance(refused.error, xmlrpc.client.ProtocolError) and refused.data is None
     assert told(refused) == (503, "Reason", "XML-RPC", "1.1") and told(broken)[2] == "XML-RPC"
     assert (refused.error.url, refused.error.errcode, refused.error.errmsg) == ("http://h/RPC2", 503, "Reason")
+
+
+@pytest.mark.parametrize("value", [*VALUES, ["x" * MAX_KEPT]], ids=lambda value: repr(value)[:20])
+def test_an_answer_that_comes_again_is_a_new_value(value: Any) -> None:
+    codec = XmlRpc()
+    bodies = [answer(value)] * 4 + [answer("another")] + [answer(value)] * 2
+    found = [decoded(body, codec=codec).data for body in bodies]
+    assert found == [value] * 4 + ["another"] + [value] * 2
+    assert [type(one) for one in found[:4]] == [type(value)] * 4
+    if isinstance(value, (list, dict)):
+        assert len({id(one) for one in found[:4]}) == 4, "changing one must not change the next"
 
 
 def test_what_is_wrong_with_an_answer_is_said_each_time() -> None:
