@@ -35,6 +35,8 @@ from tests.conformance import Harness
 from tests.helpers import random_cuts
 from tests.loopback import exchange
 
+SETTINGS = h2.frame(h2.SETTINGS, 0, 0, b"")
+ACK = h2.frame(h2.SETTINGS, h2.ACK, 0, b"")
 DEFAULTS = (("Host", "peer"), ("Accept", "*/*"))
 
 
@@ -216,3 +218,7 @@ class Bare:
 
 def data(stream: int, body: bytes = b"", last: bool = False) -> bytes:
     return h2.frame(h2.DATA, h2.END_STREAM if last else 0, stream, body)
+
+
+def goaway(last: int, code: int = 0, words: bytes = b"") -> bytes:
+    return h2.frame(h2.GOAWAY, 0, 0, last.to_bytes(4) + code.to_bytes(4) + words)
