@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from ..errors import AquestsError, ConnectionEnded, PeerClosed, ProtocolError, StreamReset
+from ..errors import AquestsError, ConnectionEnded, ProtocolError, StreamReset
 from . import h2frames as h2
 from .base import NO_EXCHANGES, BaseWire, fail
 from .h2frames import HEAD, MOST, Fault
@@ -281,14 +281,6 @@ class Http2Line(BaseWire):
                 self._retire()
             self._count_room()
         return True
-
-    def receive_eof(self) -> Sequence[Exchange]:
-        error: AquestsError
-        if self._goodbye:
-            error = ConnectionEnded(f"{self._goodbye} and closed the line before the answer", phase="answer")
-        else:
-            error = PeerClosed("the server closed the line before the end of the answer", phase="answer")
-        return self.abandon(error)
 
     def abandon(self, error: AquestsError) -> Sequence[Exchange]:
         """The line is gone. What had finished in a call that did not return (a defect of ours) is given back, too."""

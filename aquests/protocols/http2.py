@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from ..errors import AquestsError, ConnectionEnded, PeerClosed
 from . import h2frames as h2
 from .h2frames import (
     CONTINUATION,
@@ -225,6 +226,14 @@ class Http2(Http2Line):
             self._note_begun()
         self._count_room()
         return self._take_finished()
+
+    def receive_eof(self) -> Sequence[Exchange]:
+        error: AquestsError
+        if self._goodbye:
+            error = ConnectionEnded(f"{self._goodbye} and closed the line before the answer", phase="answer")
+        else:
+            error = PeerClosed("the server closed the line before the end of the answer", phase="answer")
+        return self.abandon(error)
 
     def _go_on(self, cut: tuple[int, int, int], data: bytes | memoryview) -> int:
         """More of a DATA frame: flags, stream, bytes still to come. Returns how many of ``data`` belong to it.
