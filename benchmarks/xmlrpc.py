@@ -14,7 +14,7 @@ _PEERS = "peers.over_xmlrpc"
 
 @contextmanager
 def versions(wanted: Wanted) -> Iterator[Site]:
-    """Every call is answered by the same three strings; or, if the URL asks for it, by strings that are new each time."""
+    """Every call is answered by the same three strings; if the URL asks for it, the last one is new each time."""
     with document(wanted, TEMPLATE) as site:
         yield site
 

@@ -369,6 +369,22 @@ def test_a_deep_answer() -> None:
     assert depth == 50_000
 
 
+@pytest.mark.parametrize(
+    ("element", "expected"),
+    [
+        ("<!---->" * 100_000 + "<value/>", ""),
+        ("<value>" + "<!-- a -->" * 100_000 + "</value>", ""),
+        ("<value a='" + "/" * 300_000 + "'/>", ""),
+        ("<value" + " " * 300_000 + ">x</value>", "x"),
+        ("<value>" + "&amp;" * 100_000 + "</value>", "&" * 100_000),
+    ],
+    ids=["comments", "comments inside", "attribute", "blanks", "references"],
+)
+def test_odd_markup_costs_by_its_length_only(element: str, expected: str) -> None:
+    """What takes the square of the length would not end here."""
+    assert loads(response(f"<params><param>{element}</param></params>")) == expected
+
+
 TAGS = [
     "methodResponse", "params", "param", "value", "int", "struct", "member", "name", "array", "data", "fault", "base64",
     "double", "dateTime.iso8601", "boolean", "bigdecimal", "methodName",
