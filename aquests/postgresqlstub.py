@@ -17,7 +17,8 @@ from .errors import RequestError
 from .exchange import Request
 from .protocols import SCHEMES
 from .script import script
-from .sqlstub import OWN, Sql
+from .sqlstub import Sql
+from .stub import PER_CALL
 
 if TYPE_CHECKING:
     from .endpoint import Endpoint
@@ -99,7 +100,7 @@ class Postgresql(Sql):
 
     def __init__(self, server: str, dbname: str | None, auth: Any, ca: Any, cert: Any, options: dict[str, Any]):
         parameters = {name: options.pop(name) for name in LIBPQ & options.keys()}
-        super().__init__(options, OWN | LIBPQ | {"ca", "cert", "proxy"})
+        super().__init__(options, PER_CALL | LIBPQ | {"ca", "cert", "proxy"})
         SCHEMES["postgresql"].load()  # psycopg2 takes its time: not within the run
         from psycopg2.sql import Composable
 

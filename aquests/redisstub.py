@@ -13,19 +13,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from math import isinf
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote
 
 from .errors import RequestError
 from .exchange import Exchange, Request
-from .httprequest import check
 from .protocols import SCHEMES
 from .protocols.rediscluster import Slots, shown_url
 from .protocols.rediscommands import as_bytes, blocks, encode, first_key, is_set, plain, spoken, transaction
 from .script import script
-from .stub import COMMON, Dotted, Stub
+from .stub import COMMON, PER_CALL, Dotted, Stub
 from .url import split
 
 if TYPE_CHECKING:
@@ -41,8 +40,6 @@ SHARED: Final = 1024
 """Commands with nothing but a key that each method keeps, for calls that are equal."""
 SHORT: Final = 128
 """Characters of a key that is kept so."""
-OWN: Final = frozenset(("callback", "meta", "timeout", "deadline", "max_content"))
-"""Options of a single call."""
 _NAME: Final = re.compile(r"[!-~]+")
 
 
@@ -91,6 +88,8 @@ class Redis(Stub):
     or without one for its timeout: then the line is closed, so that no element is given to nobody. (WAIT asks
     about the writes of its own line, where there are none.)
     """
+
+    _per_call = PER_CALL | {"max_content"}
 
     def __init__(
         self,
@@ -160,10 +159,9 @@ class Redis(Stub):
     def _plain(self, name: str) -> Callable[..., Request] | None:
         """The method of a command of which nothing is known but its key, as most are; None for the others.
 
-        The hot path of queuing, at less than half of the price of the long way. What the long way is needed for
-        goes it: options of the call, a cluster, another engine. The request is filled in without its constructor
-        (a third of the price; ``redis-piped``), and a test sees to it that nothing is left out. Equal commands share
-        their bytes (7 % of all it costs to get an answer, and a sixth of the memory of what waits).
+        The hot path of queuing, at about half of the price of the long way. What the long way is needed for
+        goes it: options of the call, a cluster, another engine. Equal commands share their bytes (7 % of all it costs
+        to get an answer, and a sixth of the memory of what waits; ``redis-piped``).
         """
         words = plain(name)
         if words is None:
@@ -171,9 +169,7 @@ class Redis(Stub):
         word = words[0]
         method = word.lower()
         head = f"*2\r\n${len(word)}\r\n{word}\r\n$"
-        new = Request.__new__
-        callback, options = self._callback, self._options
-        meta = Request(method, "", meta=self._meta)._meta
+        callback, meta, options = self._callback, self._meta, self._options
         shared: dict[str, bytes] = {}
 
         def command(*args: Any, **own: Any) -> Request:
@@ -189,21 +185,7 @@ class Redis(Stub):
                         shared[key] = payload
             else:
                 payload = encode(words, args)
-            request = new(Request)
-            request.method = method
-            request.kind = "redis"
-            request.url = url
-            request.payload = payload
-            request.headers = ()
-            request.endpoint = place
-            request.callback = callback
-            request._meta = meta
-            request.options = options
-            request.codec = None
-            request.queued_at = monotonic()
-            request.req_id = -1
-            request.response = None
-            return engine.submit(request)
+            return engine.submit(Request(method, url, payload, (), "redis", place, callback, meta, options))
 
         command.__name__ = command.__qualname__ = name
         return command
@@ -220,28 +202,9 @@ class Redis(Stub):
     def _send(
         self, method: str, payload: Any, key: Any, seconds: float | None, codec: Codec | None, own: dict[str, Any]
     ) -> Request:
-        callback, meta, options = self._callback, self._meta, self._options
-        if own:
-            called, extra = check(own, OWN)
-            callback = called or callback
-            meta = {**meta, **extra} if meta and extra else extra or meta
-            options = {**options, **own} if options else own
         place, url = self._place_of(key, seconds is not None)
-        make = Request if seconds is None else Blocking
-        request = make(
-            method,
-            url,
-            payload,
-            kind="redis",
-            endpoint=place,
-            callback=callback,
-            meta=meta,
-            options=options,
-            codec=codec,
-        )
-        if isinstance(request, Blocking):
-            request.seconds = seconds or 0.0
-        return script.engine.submit(request)
+        make = Request if seconds is None else partial(Blocking, seconds)
+        return self._ask(method, url, payload, place, "redis", codec, own, make)
 
     def _place_of(self, key: Any, blocking: bool) -> tuple[Endpoint, str]:
         """The server; in a cluster the node that holds the key, as far as is known."""
@@ -270,7 +233,9 @@ class Blocking(Request):
 
     __slots__ = ("seconds",)
 
-    seconds: float
+    def __init__(self, seconds: float, *request: Any):
+        super().__init__(*request)
+        self.seconds = seconds
 
     def begin(self, now: float, settings: Settings) -> Exchange:
         x = super().begin(now, settings)

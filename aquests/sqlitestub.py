@@ -19,7 +19,8 @@ from .exchange import Request
 from .lib.threaded import Gate
 from .protocols import SCHEMES
 from .script import script
-from .sqlstub import OWN, Sql
+from .sqlstub import Sql
+from .stub import PER_CALL
 
 if TYPE_CHECKING:
     from .endpoint import Endpoint
@@ -50,7 +51,7 @@ class Sqlite(Sql):
     __slots__ = ("_database", "_module", "_url")
 
     def __init__(self, path: str | os.PathLike[str], options: dict[str, Any]):
-        super().__init__(options, OWN)
+        super().__init__(options, PER_CALL)
         name: Any = os.fspath(path) if isinstance(path, os.PathLike) else path
         if not isinstance(name, str) or "\0" in name:
             raise RequestError("path must be str or a path, without NUL")

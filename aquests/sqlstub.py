@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from .errors import RequestError
 from .exchange import Request
-from .httprequest import check
 from .script import script
 from .stub import Stub
 
 if TYPE_CHECKING:
     from .endpoint import Endpoint
-
-OWN: Final = frozenset(("callback", "meta", "timeout", "deadline"))
-"""Options of a stub that may also be given with a call."""
 
 Statement = tuple[Any, Any]
 """SQL and its params; None for none."""
@@ -56,20 +52,10 @@ class Sql(Stub):
     do = execute
 
     def _queue(self, method: str, payload: Any, own: dict[str, Any]) -> Request:
-        callback, meta, options = self._callback, self._meta, self._options
-        if own:
-            called, extra = check(own, OWN)
-            callback = called or callback
-            meta = {**meta, **extra} if meta and extra else extra or meta
-            options = {**options, **own} if options else own
-        engine = script.engine
-        if self._found_in is not engine.endpoints:
+        if self._found_in is not script.engine.endpoints:
             self._find()
         place, url, kind = self._target(payload)
-        request = Request(
-            method, url, payload, kind=kind, endpoint=place, callback=callback, meta=meta, options=options
-        )
-        return engine.submit(request)
+        return self._ask(method, url, payload, place, kind, None, own)
 
     def _statement(self, sql: Any, params: Any = None) -> Statement:
         self._check(sql)

@@ -7,7 +7,7 @@ A stub keeps no line and no endpoint: it asks for them where a call is queued, s
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from .endpoint import LINE_OPTIONS, Endpoint
 from .exchange import Codec, Request
@@ -18,6 +18,8 @@ COMMON: Final = frozenset(
     ("callback", "meta", "timeout", "deadline", "max_content", "proxy", "trust_env", "verify", "ca", "cert")
 )
 """Options that every stub takes, whatever its protocol."""
+PER_CALL: Final = frozenset(("callback", "meta", "timeout", "deadline"))
+"""Options that may be given with a single call, too, where calls take options."""
 
 
 class Stub:
@@ -28,6 +30,8 @@ class Stub:
     """
 
     __slots__ = ("_callback", "_meta", "_options")
+
+    _per_call: ClassVar[Collection[str]] = PER_CALL
 
     def __init__(self, options: dict[str, Any], known: Collection[str] = COMMON):
         self._callback, self._meta = check(options, known)
@@ -40,21 +44,28 @@ class Stub:
         return script.engine.endpoints.intern(scheme, host, port, unix, options)
 
     def _ask(
-        self, method: str, url: str, payload: Any, endpoint: Endpoint, kind: str, codec: Codec | None = None
+        self,
+        method: str,
+        url: str,
+        payload: Any,
+        endpoint: Endpoint,
+        kind: str,
+        codec: Codec | None = None,
+        own: dict[str, Any] | None = None,
+        make: Callable[..., Request] = Request,
     ) -> Request:
-        """Queue a request with the stub's options and return it. ``url`` is shown: it holds no password."""
-        request = Request(
-            method,
-            url,
-            payload,
-            kind=kind,
-            endpoint=endpoint,
-            callback=self._callback,
-            meta=self._meta,
-            options=self._options,
-            codec=codec,
-        )
-        return script.engine.submit(request)
+        """Queue a request with the stub's options and return it. ``url`` is shown: it holds no password.
+
+        ``own`` are the options given with the call, which win; ``make`` makes the request. Raises TypeError for an
+        option that a call does not take, RequestError for a value that cannot be.
+        """
+        callback, meta, options = self._callback, self._meta, self._options
+        if own:
+            called, more = check(own, self._per_call)
+            callback = called or callback
+            meta = {**meta, **more} if meta and more else more or meta
+            options = {**options, **own} if options else own
+        return script.engine.submit(make(method, url, payload, (), kind, endpoint, callback, meta, options, codec))
 
 
 class Dotted:

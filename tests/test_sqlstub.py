@@ -11,7 +11,8 @@ import pytest
 import aquests
 from aquests.errors import RequestError
 from aquests.script import script
-from aquests.sqlstub import OWN, Sql
+from aquests.sqlstub import Sql
+from aquests.stub import PER_CALL
 
 
 class Plain(Sql):
@@ -39,7 +40,7 @@ def _own_engine() -> Iterator[None]:
 
 
 def stub(**options: Any) -> Plain:
-    return Plain(options, OWN)
+    return Plain(options, PER_CALL)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_the_place_is_looked_for_once_an_engine():
 
 
 def test_the_base_alone_is_no_stub():
-    base = Sql({}, OWN)
+    base = Sql({}, PER_CALL)
     for call in (lambda: base._check("A"), lambda: base._find(), lambda: base._target("A")):
         with pytest.raises(NotImplementedError):
             call()
