@@ -271,7 +271,9 @@ class WebSocket(OneAtATime):
             return NO_EXCHANGES
         size = data[1] if len(data) > 1 else 127
         start = 2
-        if size == 126 and len(data) > 129:
+        if size > 125:
+            if size > 126 or len(data) < 130:
+                return NO_EXCHANGES  # a longer length, a masked frame, or only the beginning of one
             size = int.from_bytes(data[2:4], "big")
             start = 4
         if len(data) - start != size or size > x.max_content:
