@@ -15,6 +15,7 @@ from . import (
     heads,
     histogram,
     http1,
+    http1_bulk,
     http1_memory,
     http2,
     http2_bulk,
@@ -44,6 +45,7 @@ CASES = {
     for module in (
         http1,
         http1_memory,
+        http1_bulk,
         tls,
         http2,
         http2_differ,

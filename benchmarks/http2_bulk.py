@@ -25,7 +25,7 @@ CASE = Case(
     ),
     bases=("curl, download", "curl, upload"),
     lines=1,
-    count=5,
+    count=10,
     size=100_000_000,
     server=bulk,
     note="""\
