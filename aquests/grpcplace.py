@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from weakref import ref
 
-from .body import source
+from .bodysource import source
 from .endpoint import Endpoint, Endpoints
 from .errors import RequestError
 from .exchange import Pairs, Request

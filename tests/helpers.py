@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import psutil
 
+    from aquests.bodysource import BodySource
+
 ROOT = Path(__file__).resolve().parent.parent
 """The root of the project."""
 
@@ -35,6 +37,14 @@ def random_cuts(data: bytes, chance: random.Random) -> list[bytes]:
         pieces.append(data[:size])
         data = data[size:]
     return pieces
+
+
+def whole(body: BodySource, n: int = 65536) -> bytes:
+    """All of a body, in reads of at most ``n``; the end is final."""
+    pieces = list(iter(lambda: body.read(n), b""))
+    assert all(0 < len(piece) <= n for piece in pieces)
+    assert body.read(n) == b""
+    return b"".join(pieces)
 
 
 def until(condition: Callable[[], object], patience: float = 5.0, between: Callable[[], object] | None = None) -> None:

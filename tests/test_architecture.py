@@ -33,6 +33,7 @@ RANKS = {
     "cookies": 1,
     "auth": 5,
     "body": 5,
+    "bodysource": 5,
     "proxy": 5,
     "shortage": 5,
     "stats": 5,
@@ -77,7 +78,7 @@ IO_MODULES = {"socket", "ssl", "time", "select", "selectors", "asyncio", "thread
 CATCH_ALL = {
     "aquests/lib/loop.py": 3,  # around a handler of a descriptor, around its sends, around a call that was put off
     "aquests/lib/threaded.py": 1,  # the end of a thread
-    "aquests/body.py": 1,  # around the user's file or iterable of a body
+    "aquests/bodysource.py": 1,  # around the user's file or iterable of a body
     "aquests/protocols/postgresql.py": 3,  # around the user's adapters of parameters, and casters of values
     "aquests/protocols/sqlite.py": 1,  # the same
     "aquests/protocols/grpc.py": 1,  # around the deserializer of a user's generated stub
