@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import socket
+import ssl
+import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +19,9 @@ from h2.events import ConnectionTerminated, DataReceived, RequestReceived, Strea
 from aquests.errors import ConnectionEnded, PeerClosed, StreamReset, TimedOut
 from aquests.protocols import h2frames as h2
 from aquests.retry import REFUSALS
+from tests.certs import Certs
 from tests.peers import ScriptedPeer, cut, expect, say, stall
-from tests.rig import Rig, bodies, codes
+from tests.rig import WITHIN, Rig, bodies, codes
 
 Respond = Callable[["Server", int, int], object]
 
@@ -313,3 +316,108 @@ def test_settings_of_the_run() -> None:
         for number in range(20):
             ask(run, peer, number)
         assert set(codes(run.run())) == {200} and peer.connections == 2
+
+
+# Back to HTTP/1.1
+
+
+class Both:
+    """A server behind TLS that would rather speak HTTP/1.1; ``refuse(server, stream)`` says so by HTTP/2, or not.
+
+    Before that ``/warm`` is answered, on so many lines at once. ``heard``: requests that came whole, by ALPN and
+    path; ``answered``: those that were answered; ``spoken``: the ALPN of each line.
+    """
+
+    def __init__(self, refuse: Callable[[Server, int], bool], lines: int = 1):
+        self._refuse = refuse
+        self._warm = threading.Barrier(lines, timeout=WITHIN)
+        self.heard: Counter[tuple[str, str]] = Counter()
+        self.answered: Counter[str] = Counter()
+        self.spoken: list[str] = []
+
+    def __call__(self, sock: Any, number: int) -> None:
+        protocol = sock.selected_alpn_protocol()
+        self.spoken.append(protocol)
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            if protocol == "h2":
+                Server(sock, number).run(self._respond)
+            else:
+                self._speak_http1(sock)
+
+    def _respond(self, server: Server, stream: int, count: int) -> None:
+        path = server.paths[stream]
+        if path == "/warm":
+            self._warm.wait()
+            server.answer(stream)
+            return
+        self.heard["h2", path] += 1
+        if not self._refuse(server, stream):
+            self.answered[path] += 1
+            server.answer(stream, b"by HTTP/2 " + path.encode())
+
+    def _speak_http1(self, sock: socket.socket) -> None:
+        with sock.makefile("rb") as lines:
+            while first := lines.readline():
+                path = first.split()[1].decode()
+                fields = dict(line.lower().rstrip().split(b": ", 1) for line in iter(lines.readline, b"\r\n"))
+                body = lines.read(int(fields.get(b"content-length", 0)))
+                self.heard["http/1.1", path] += 1
+                self.answered[path] += 1
+                said = b"by HTTP/1.1 " + path.encode() + body
+                sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said))
+
+
+def reset_it(server: Server, stream: int) -> bool:
+    """This request shall come by HTTP/1.1; the others may be answered here."""
+    if server.paths[stream] != "/old":
+        return False
+    server.connection.reset_stream(stream, h2.HTTP_1_1_REQUIRED)
+    return True
+
+
+def end_it(server: Server, stream: int) -> bool:
+    """The line ends with the request that shall come by HTTP/1.1: nothing from it on was processed."""
+    if server.over or server.paths[stream] == "/old":
+        if not server.over:
+            server.flush()
+            code = h2.HTTP_1_1_REQUIRED
+            server.sock.sendall(h2.frame(h2.GOAWAY, 0, 0, max(0, stream - 2).to_bytes(4) + code.to_bytes(4)))
+            server.over = True
+        return True
+    return False
+
+
+@pytest.mark.parametrize("refuse", [reset_it, end_it])
+@pytest.mark.parametrize(("workers", "streams", "old"), [(1, 5, 0), (1, 5, 3), (REFUSALS + 4, 1, 8)])
+def test_http1_is_required(certs: Certs, refuse: Any, workers: int, streams: int, old: int) -> None:
+    """The request is answered by HTTP/1.1 on a new line, exactly once; so is all that comes later to that place.
+
+    Also where there are many lines of HTTP/2: it is not sent on one after the other of them.
+    """
+    server = Both(refuse, workers)
+    with ScriptedPeer(server, tls=certs.server_context(alpn=["h2", "http/1.1"])) as peer:
+        with rig(workers, streams, ca=certs.ca) as run:
+            place = peer.url.replace("127.0.0.1", "localhost")
+            for _ in range(workers):
+                run.ask(f"{place}warm")
+            run.run()
+            paths = ["old" if number == old else str(number) for number in range(20)]
+            for path in paths:
+                run.ask(place + path, "POST", b"!", meta={"path": path})
+            answers = {answer.meta["path"]: answer for answer in run.run()[workers:]}
+            later = run.fetch(place + "later")
+    assert answers["old"].content == b"by HTTP/1.1 /old!" and answers["old"].version == "1.1"
+    assert later.content == b"by HTTP/1.1 /later" and later.version == "1.1"
+    assert {path: answer.status_code for path, answer in answers.items()} == dict.fromkeys(paths, 200)
+    assert server.answered == {f"/{path}": 1 for path in (*paths, "later")}
+    assert server.heard["http/1.1", "/old"] == server.heard["h2", "/old"] == 1
+    assert server.spoken.count("h2") == workers and run.engine.stats.retries > 0
+
+
+def test_http1_is_required_where_nothing_but_http2_will_do(certs: Certs) -> None:
+    server = Both(reset_it)
+    with ScriptedPeer(server, tls=certs.server_context(alpn=["h2", "http/1.1"])) as peer:
+        with rig(ca=certs.ca) as run:
+            answer = run.fetch(peer.url.replace("127.0.0.1", "localhost") + "old", h2c="prior")
+    assert answer.status_code == 721 and "HTTP_1_1_REQUIRED" in str(answer.error)
+    assert server.spoken == ["h2"]

@@ -11,15 +11,17 @@ import re
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
+from weakref import WeakSet
 
 from ..errors import ProtocolError
-from .h2frames import DATA, END_HEADERS, END_STREAM, HEADERS, HTTP_1_1_REQUIRED, head
+from .h2frames import DATA, END_HEADERS, END_STREAM, HEADERS, head
 from .h2hpack import STATIC, Blocks, Pair, field, integer, name_of, text
 from .http1 import MAX_BLOCKS, merge
 from .http1head import CLOSE, LENGTH, Head, frame
 
 if TYPE_CHECKING:
     from ..exchange import Exchange, Pairs
+    from .h2line import Http2Line
 
 VERSION: Final = "2.0"
 LANE: Final = "HTTP/" + VERSION
@@ -100,6 +102,7 @@ class Origin:
         "_skip",
         "demote",
         "fields",
+        "lines",
         "repeated",
         "streams",
     )
@@ -114,6 +117,7 @@ class Origin:
         self._authority = authority
         self._defaults = defaults
         self._blocks: dict[tuple[str, Pairs], tuple[bytes, bytes]] = {}
+        self.lines: WeakSet[Http2Line] = WeakSet()
         self.demote = demote
         """What makes the next lines to the place HTTP/1.1, if that may be."""
         self._missed = 0
@@ -138,13 +142,6 @@ class Origin:
             self.repeated.clear()
         if len(block) <= MAX_REPEATED_BLOCK:
             self.repeated[x.url] = Repeated(x.method, x.headers, block, alone)
-
-    def wants_http1(self, code: int) -> bool:
-        """Does the server ask for HTTP/1.1 by this error code (RFC 9113 7), and may it have it? The next lines are."""
-        if code != HTTP_1_1_REQUIRED or self.demote is None:
-            return False
-        self.demote()
-        return True
 
     def _remember(self, method: str, headers: Pairs) -> tuple[bytes, bytes]:
         if len(self._blocks) >= MAX_BLOCKS:

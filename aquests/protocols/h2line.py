@@ -45,6 +45,7 @@ class Http2Line(BaseWire):
     """What a line knows, and all it does that is not the way of a request or its answer: that is :class:`Http2`."""
 
     __slots__ = (
+        "__weakref__",
         "_credit",
         "_departed",
         "_finished",
@@ -70,6 +71,7 @@ class Http2Line(BaseWire):
         self._finished: list[Exchange] = []
         """What is to be returned by the call that we are in."""
         self._origin = origin
+        origin.lines.add(self)
         self._greeted = False
         self._limit = 1
         """Streams at once. Before the peer's SETTINGS one is certainly not too many."""
@@ -148,7 +150,7 @@ class Http2Line(BaseWire):
             raise Fault(h2.PROTOCOL_ERROR, f"GOAWAY with stream {last} after {self._last}")
         self._tolerate("GOAWAY")
         self._last = last
-        self._origin.wants_http1(code)
+        self._is_for_http1(code)
         self._goodbye = f"the server ended the connection ({h2.code_name(code)}{f': {said}' if said else ''})"
         self._retire()
         for stream in [stream for stream in self._streams.values() if stream.number > last]:
@@ -211,12 +213,10 @@ class Http2Line(BaseWire):
             return
         self._resets += 1
         x = stream.x
-        x.untouched = code == h2.REFUSED_STREAM or self._origin.wants_http1(code)
+        x.untouched = code == h2.REFUSED_STREAM or self._is_for_http1(code)
         name = h2.code_name(code)
         x.error = StreamReset(f"the server reset the stream ({name})", h2_name=name, phase="answer")
         self._leave(stream)
-        if code == h2.HTTP_1_1_REQUIRED:
-            self._retire()
         if self._resets > MAX_RESETS:
             raise Fault(h2.ENHANCE_YOUR_CALM, f"over {MAX_RESETS:,} streams reset in succession")
 
@@ -231,6 +231,21 @@ class Http2Line(BaseWire):
         self._departed.take(number, last, length)
         if not length:
             self._tolerate("frames for a stream that was reset")
+
+    def _is_for_http1(self, code: int) -> bool:
+        """Does the server ask for HTTP/1.1 by this error code (7), and may it have it? The next lines are.
+
+        None of the present ones takes anything new: what was refused might go to each of them in turn.
+        """
+        if code != h2.HTTP_1_1_REQUIRED:
+            return False
+        self._retire()
+        if self._origin.demote is None:
+            return False
+        self._origin.demote()
+        for line in self._origin.lines:
+            line._retire()
+        return True
 
     # The end of an exchange
 

@@ -688,8 +688,8 @@ def test_a_server_that_wants_http1(goaway: bool, may: bool) -> None:
     """RFC 9113 7: what it did not answer is sent again, on a line of that kind, if that may be."""
     asked: list[int] = []
     place = Origin("http", "peer", (), 10, (lambda: asked.append(1)) if may else None)
-    talk = Talk(place=place)
-    x = talk.ask()
+    talk, other, elsewhere = Talk(place=place), Talk(place=place), Talk()
+    x, y = talk.ask(), other.ask()
     if goaway:
         talk.server.close_connection(error_code=13, last_stream_id=0)
     else:
@@ -697,3 +697,6 @@ def test_a_server_that_wants_http1(goaway: bool, may: bool) -> None:
     talk.pump()
     assert x.error is not None and x.untouched is (may or goaway)
     assert bool(asked) is may and talk.wire.room == 0 and not talk.wire.reusable
+    assert other.wire.reusable is not may and elsewhere.wire.room == 10
+    other.answer(1, body=b"still good")
+    assert (y.error, y.body, other.wire.room) == (None, b"still good", 0 if may else 10)
