@@ -110,7 +110,7 @@ class Town:
                 guest.turn()
         self.guests = [guest for guest in self.guests if not guest.gone]
 
-    def run(self, rig: Rig, turns: int = 20_000, *, guest: bool = False) -> None:
+    def run(self, rig: Rig, turns: int = 100_000, *, guest: bool = False) -> None:
         """Engine and town by turns until the engine is idle; as a guest it is stepped only when it asks for it."""
         asleep = 0
         for _ in range(turns):
@@ -359,7 +359,7 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_town_that_keeps_the_rules(seed: int) -> None:
-    life = Life(seed, GOOD, 2000)
+    life = Life(seed, GOOD, 1200)
     rig = life.live(workers=(1, 2, 5, 50, 10, 30)[seed], houses=(1, 3, 5, 2, 8, 4)[seed])
     failed = [response for response in rig.answers if response.error is not None]
     assert {life.asked[response.meta["req_id"]][0] for response in failed} <= {"POST", "PUT"}, failed[0].error
@@ -368,10 +368,10 @@ def test_a_town_that_keeps_the_rules(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(10, 16))
 def test_a_town_that_breaks_them(seed: int) -> None:
-    life = Life(seed, GOOD + BAD, 2000)
+    life = Life(seed, GOOD + BAD, 1200)
     rig = life.live(workers=(1, 2, 5, 50, 10, 30)[seed - 10], houses=(1, 3, 5, 2, 8, 4)[seed - 10])
     assert any(response.error is not None for response in rig.answers)
-    assert sum(response.error is None for response in rig.answers) > 1000
+    assert sum(response.error is None for response in rig.answers) > 600
     life.no_write_is_repeated()
 
 

@@ -51,7 +51,7 @@ def test_nothing_of_one_request_is_sent_for_another(seed: int) -> None:
     chance = random.Random(seed)
     wrong: list[str] = []
     asked: dict[int, dict[str, Any]] = {}
-    total = 2000
+    total = 1200
     with Town(2, Echo, chance) as town, Rig(workers=(1, 1, 3, 10, 40)[seed], cookie=seed % 2 == 0) as rig:
         host = f"127.0.0.1:{town.ports[ORIGIN]}"
         proxy = f"http://127.0.0.1:{town.ports[PROXY]}"

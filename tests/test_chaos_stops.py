@@ -20,7 +20,7 @@ def test_stopped_and_begun_again(seed: int) -> None:
     asked: dict[int, tuple[str, str]] = {}
     wrong: list[str] = []
     cancelled = 0
-    total = 1000
+    total = 700
     moods = GOOD + BAD if seed % 2 else GOOD
     with (
         Town(3, lambda house: Moody(chance, log, moods), chance) as town,
