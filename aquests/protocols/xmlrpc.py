@@ -74,14 +74,15 @@ def _sound(text: str) -> str:
 
 
 def _string(value: str) -> str:
-    text = escape(value)
+    if "&" in value or "<" in value or ">" in value:
+        value = escape(value)
     if not value.isprintable():  # what is printable may stand in XML, and is found ten times as fast
-        text = _sound(text)
-    return f"<param>\n<value><string>{text}</string></value>\n</param>\n"
+        value = _sound(value)
+    return f"<param>\n<value><string>{value}</string></value>\n</param>\n"
 
 
 def _boolean(value: bool) -> str:
-    return f"<param>\n<value><boolean>{value:d}</boolean></value>\n</param>\n"
+    return f"<param>\n<value><boolean>{'1' if value else '0'}</boolean></value>\n</param>\n"
 
 
 def _int(value: int) -> str:
