@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 from ..errors import ProtocolError
@@ -21,7 +21,6 @@ from .http1head import CLOSE, LENGTH, Head, frame
 
 if TYPE_CHECKING:
     from ..exchange import Exchange, Pairs
-    from .h2line import Http2Line
 
 VERSION: Final = "2.0"
 LANE: Final = "HTTP/" + VERSION
@@ -117,7 +116,8 @@ class Origin:
         self._authority = authority
         self._defaults = defaults
         self._blocks: dict[tuple[str, Pairs], tuple[bytes, bytes]] = {}
-        self.lines: WeakSet[Http2Line] = WeakSet()
+        self.lines: WeakSet[Any] = WeakSet()
+        """The wires of these lines."""
         self.demote = demote
         """What makes the next lines to the place HTTP/1.1, if that may be."""
         self._missed = 0
