@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .errors import RequestError
 from .exchange import Request
 from .script import script
-from .stub import COMMON, Stub
+from .stub import COMMON, Stub, whole
 
 if TYPE_CHECKING:
     from .endpoint import Endpoint
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 KNOWN: Final = COMMON | {"tls", "auth_source", "auth_mechanism", "pipeline", "replica_set", "read_preference", "app"}
 MECHANISMS: Final = ("SCRAM-SHA-256", "SCRAM-SHA-1")
 PREFERENCES: Final = ("primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest")
+MAX_PIPELINE: Final = 1000
 Sort = Mapping[str, Any] | Sequence[tuple[str, Any]] | str | None
 
 
@@ -60,14 +61,11 @@ class MongoDB(Stub):
         self._preference = given.get("read_preference", where["read_preference"]) or "primary"
         if self._preference not in PREFERENCES:
             raise RequestError(f"read_preference is one of {', '.join(PREFERENCES)}, not {self._preference!r:.40}")
-        pipeline = given.get("pipeline", 1)
-        if not isinstance(pipeline, int) or not 1 <= pipeline <= 1000:
-            raise RequestError(f"pipeline is a whole number from 1 to 1000, not {pipeline!r}")
         self._distinct: dict[str, Any] = {
             "topology": self._topology,
             "database": self._database,
             "app": given.get("app", where["app"]),
-            "pipeline": pipeline,
+            "pipeline": whole("pipeline", given.get("pipeline", 1), 1, MAX_PIPELINE),
         }
         user, password = _credentials(auth) or where["auth"] or (None, None)
         if user is not None:

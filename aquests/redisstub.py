@@ -24,7 +24,7 @@ from .protocols import SCHEMES
 from .protocols.rediscluster import Slots, shown_url
 from .protocols.rediscommands import as_bytes, blocks, encode, first_key, is_set, plain, spoken, transaction
 from .script import script
-from .stub import COMMON, PER_CALL, Dotted, Stub
+from .stub import COMMON, PER_CALL, Dotted, Stub, whole
 from .url import split
 
 if TYPE_CHECKING:
@@ -112,12 +112,12 @@ class Redis(Stub):
             raise RequestError("name must be printable ASCII without spaces, or None")
         self._where = ("rediss" if tls or where.tls else "redis", where.host, where.port, where.unix)
         self._distinct: dict[str, Any] = {
-            "db": _whole("db", where.db if db is None else db, 0, 2**31 - 1),
+            "db": whole("db", where.db if db is None else db, 0, 2**31 - 1),
             "auth": _credentials(auth) if auth is not None else where.auth,
             "name": name,
             "protocol": int(protocol),
             "decode": bool(decode),
-            "pipeline": _whole("pipeline", pipeline, 1, MAX_PIPELINE),
+            "pipeline": whole("pipeline", pipeline, 1, MAX_PIPELINE),
             "cluster": Slots(where.unix or f"{where.host}:{where.port}"),
         }
         self._found_in: Any = None
@@ -336,11 +336,3 @@ def _credentials(auth: Any) -> tuple[str, str] | None:
     except RequestError:
         raise RequestError("auth is text that UTF-8 cannot encode") from None
     return (user, password) if user or password else None
-
-
-def _whole(name: str, value: Any, least: int, most: int) -> int:
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise RequestError(f"{name} must be a whole number from {least} to {most}, not {value!r:.40}")
-    return value

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, Final
 
 from .endpoint import LINE_OPTIONS, Endpoint
+from .errors import RequestError
 from .exchange import Codec, Request
 from .httprequest import check
 from .script import script
@@ -66,6 +67,15 @@ class Stub:
             meta = {**meta, **more} if meta and more else more or meta
             options = {**options, **own} if options else own
         return script.engine.submit(make(method, url, payload, (), kind, endpoint, callback, meta, options, codec))
+
+
+def whole(name: str, value: Any, least: int, most: int) -> int:
+    """The value of a numeric option, which may be text from a file or a URL. Raises RequestError."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise RequestError(f"{name} must be a whole number from {least} to {most}, not {value!r:.40}")
+    return value
 
 
 class Dotted:

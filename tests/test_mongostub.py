@@ -34,6 +34,8 @@ def queued(request: Any) -> Any:
         (("host",), {}, "database is missing"),
         (("host", "db", "s3cret"), {}, "auth is"),
         (("host", "db"), {"pipeline": 0}, "pipeline"),
+        (("host", "db"), {"pipeline": 1001}, "pipeline must be a whole number from 1 to 1000, not 1001"),
+        (("host", "db"), {"pipeline": True}, "pipeline"),
         (("host", "db"), {"auth_mechanism": "PLAIN"}, "SCRAM"),
         (("host", "db"), {"timeout": -1}, "timeout"),
         (("host", "db"), {"read_preference": "tertiary"}, "read_preference"),

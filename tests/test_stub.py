@@ -10,7 +10,7 @@ import pytest
 from aquests.errors import RequestError
 from aquests.exchange import Request, Response
 from aquests.script import script
-from aquests.stub import COMMON, Dotted, Stub
+from aquests.stub import COMMON, Dotted, Stub, whole
 from tests.peers import http_peer
 
 
@@ -65,6 +65,30 @@ def test_what_cannot_be_is_refused_where_the_stub_is_made(options: dict[str, Any
 
 def test_a_protocol_may_know_more() -> None:
     assert Stub({"pipeline": 3}, COMMON | {"pipeline"})._options == {"pipeline": 3}
+
+
+@pytest.mark.parametrize(("value", "is_"), [(1, 1), (9, 9), ("7", 7)])
+def test_whole_numbers(value: Any, is_: int) -> None:
+    assert whole("depth", value, 1, 9) == is_
+
+
+@pytest.mark.parametrize("value", [0, 10, "0", "x", "", "-1", "٣", True, 1.0, None, [1]])
+def test_what_is_no_whole_number(value: Any) -> None:
+    with pytest.raises(RequestError, match="depth must be a whole number from 1 to 9, not "):
+        whole("depth", value, 1, 9)
+
+
+def test_options_of_a_call_win() -> None:
+    stub = Stub({"callback": nothing, "meta": {"a": 1, "b": 1}, "timeout": 3.0})
+    place = stub._place("http", "127.0.0.1", 1)
+    own = {"meta": {"b": 2}, "deadline": 5.0}
+    request = stub._ask("GET", "http://127.0.0.1:1/", None, place, "mine", None, own)
+    plain = stub._ask("GET", "http://127.0.0.1:1/", None, place, "mine")
+    assert request.options == {"timeout": 3.0, "deadline": 5.0} and request.callback is nothing
+    assert (request.meta["a"], request.meta["b"]) == (1, 2)
+    assert plain.options == {"timeout": 3.0} and plain.meta["b"] == 1
+    with pytest.raises(TypeError, match="verify"):
+        stub._ask("GET", "http://127.0.0.1:1/", None, place, "mine", None, {"verify": False})
 
 
 def test_dotted_names() -> None:
