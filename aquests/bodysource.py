@@ -279,6 +279,7 @@ def file_name(file: Any) -> str:
 
 
 def utf8(text: str, where: str) -> bytes:
+    """Raises RequestError for half a surrogate pair, saying ``where`` it stands."""
     try:
         return text.encode()
     except UnicodeEncodeError as fault:
@@ -286,6 +287,7 @@ def utf8(text: str, where: str) -> bytes:
 
 
 def unencodable(where: str, fault: UnicodeEncodeError) -> str:
+    """Why there are no bytes for a text, and how to mend it."""
     return (
         f"{where} cannot be encoded as {fault.encoding}: the character U+{ord(fault.object[fault.start]):04X} "
         f"at index {fault.start}; replace it, or give bytes"
@@ -293,9 +295,11 @@ def unencodable(where: str, fault: UnicodeEncodeError) -> str:
 
 
 def named(value: object) -> str:
+    """``"a list"``, ``"an int"``: what is shown of a value that cannot be."""
     name = type(value).__name__
     return f"an {name}" if name[0] in "aeiouAEIOU" else f"a {name}"
 
 
 def said(fault: BaseException) -> str:
+    """A foreign exception in one line."""
     return f"{type(fault).__name__}: {fault}" if str(fault) else type(fault).__name__
