@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from aquests.engine import Engine
 from aquests.errors import RequestError
 from aquests.exchange import Request, Response
 from aquests.script import script
@@ -78,7 +79,8 @@ def test_what_is_no_whole_number(value: Any) -> None:
         whole("depth", value, 1, 9)
 
 
-def test_options_of_a_call_win() -> None:
+def test_options_of_a_call_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Engine, "submit", lambda engine, request: request)
     stub = Stub({"callback": nothing, "meta": {"a": 1, "b": 1}, "timeout": 3.0})
     place = stub._place("http", "127.0.0.1", 1)
     own = {"meta": {"b": 2}, "deadline": 5.0}
