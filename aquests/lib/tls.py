@@ -11,6 +11,8 @@ Facts this file lives with:
   cut. Measured for 200 bytes of plaintext a call: 0.9 µs this way, 1.9 µs by reading until the
   exception. Asking the object's ``pending()`` too costs 50 ns and never says yes; reading into a
   kept buffer is slower (bytes are needed in the end). ``seal`` of a small request: 0.8 µs.
+- Both ways of a request and 4 KB cost 2.5 µs here, 2.3 of them in OpenSSL and Python's ``ssl``: methods bound
+  beforehand save nothing, and a channel that does all of this in its handler 1.6 % of an answer.
 - With TLS 1.3 the client is done before the server has judged the client's certificate: its
   refusal arrives in ``unseal``. Tickets arrive there too.
 - A certificate is refused by raising, and the alert that tells the server is in the outgoing

@@ -76,7 +76,8 @@ class Stream:
 
     def add(self, payload: bytes | memoryview) -> AquestsError | None:
         """More of the body; returns what is wrong with that (8.1.1)."""
-        left = self.left - len(payload)
+        size = len(payload)
+        left = self.left - size
         if left < 0:
             if self.left < 0:
                 return _malformed("a body without a head")
@@ -86,8 +87,8 @@ class Stream:
         body = self.body
         if body is not None:
             body.write(payload)
-            size = body.tell()
-            if PROVEN <= size < PROVEN + len(payload):  # once
+            come = body.tell()
+            if come - size < PROVEN <= come:  # once
                 promised = self._promised()
                 if promised is not None:
                     self.body = widened(body, promised)
