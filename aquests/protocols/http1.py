@@ -62,12 +62,15 @@ class Origin:
         self.skip = len(scheme) + 3
         self.prefix = prefix
         self.defaults = defaults
-        self.tail = " HTTP/1.1\r\n" + self._render(()) + "\r\n"
         self._blocks: dict[Pairs, str] = {}
+        # The last plain request, by the very objects: a load run asks for one URL over and over, which saves 4.9 % of
+        # the user instructions of an answer, and 7 % where a body is sent.
         self.last_url = self.last_method = ""
+        self.last_headers: Pairs = ()
         self.last_request = b""
-        """The bytes of the last request without headers of its own: a load run asks for one URL over and over (4.9 % of
-        the user instructions of an answer)."""
+        """All of it, if it had no body,"""
+        self.last_head = b""
+        """or what comes ahead of the length of its body."""
 
     def make_wire(self, alpn: str | None = None) -> Http1:
         return Http1(self)
@@ -84,6 +87,11 @@ class Origin:
 
     def _render(self, headers: Pairs) -> str:
         return "".join(f"{name}: {value}\r\n" for name, value in merge(self.defaults, headers))
+
+
+def _closes(headers: Pairs) -> bool:
+    """Does the user want the line closed (RFC 9112 9.6)?"""
+    return any(value and name.lower() == "connection" and "close" in value.lower() for name, value in headers)
 
 
 def merge(defaults: Pairs, headers: Pairs) -> list[tuple[str, str]]:
@@ -112,8 +120,6 @@ class Http1(OneAtATime):
         "_plain",
         "_read",
         "_searched",
-        "_skip",
-        "_tail",
         "switched",
         "upgrading",
     )
@@ -126,8 +132,6 @@ class Http1(OneAtATime):
         """The head of a 101 and what came behind it: from there on the line is not HTTP/1.1 any more."""
         self._origin = origin
         self._heads = origin.heads
-        self._skip = origin.skip
-        self._tail = origin.tail
         self._read: Callable[[Http1, bytes], Sequence[Exchange]] | None = None
         """Who takes the next bytes; None = a head is awaited and none of it has come. The plain function, since a bound
         one would make a ring."""
@@ -148,9 +152,13 @@ class Http1(OneAtATime):
     # Out
 
     def submit(self, x: Exchange) -> None:
-        origin = self._origin
-        if x.url is origin.last_url and x.method is origin.last_method and x.payload is None and not x.headers:
+        origin, payload = self._origin, x.payload
+        if x.url is not origin.last_url or x.method is not origin.last_method or x.headers is not origin.last_headers:
+            self._encode(x)
+        elif payload is None and origin.last_request:
             self.outbox.append(origin.last_request)
+        elif payload.__class__ is bytes and origin.last_head:
+            self.outbox.append(b"%b%d\r\n\r\n%b" % (origin.last_head, len(payload), payload))
         else:
             self._encode(x)
         self._x = x
@@ -163,46 +171,36 @@ class Http1(OneAtATime):
         self.room = 0
 
     def _encode(self, x: Exchange) -> None:
-        url, method = x.url, x.method
-        origin = self._origin
-        target = origin.prefix + url[url.find("/", self._skip) :]
+        """As ``submit``, for a request that is not like the one before."""
+        url, method, payload, origin = x.url, x.method, x.payload, self._origin
+        head = f"{method} {origin.prefix}{url[url.find('/', origin.skip) :]}{origin.block(x.headers)}"
+        last_request = last_head = b""
+        due: int | None = None
         try:
-            if x.payload is None and not x.headers and method not in BODY_EXPECTED:
-                request = f"{method} {target}{self._tail}".encode("latin-1")
-                self.outbox.append(request)
-                if method == "HEAD":
-                    self._no_body = True
-                    self._plain = False
-                else:
-                    origin.last_request, origin.last_url, origin.last_method = request, url, method
+            if payload is None:
+                length = "Content-Length: 0\r\n" if method in BODY_EXPECTED else ""
+                data = last_request = f"{head}{length}\r\n".encode("latin-1")
+            elif isinstance(payload, bytes):
+                last_head = f"{head}Content-Length: ".encode("latin-1")
+                data = b"%b%d\r\n\r\n%b" % (last_head, len(payload), payload)
             else:
-                self._submit_full(x, target, x.payload)
+                due = payload.length
+                length = "Transfer-Encoding: chunked" if due is None else f"Content-Length: {due}"
+                data = f"{head}{length}\r\n\r\n".encode("latin-1")
         except UnicodeEncodeError as error:
             # Not chained: the exception carries the whole head.
             code = ord(error.object[error.start])
             raise RequestError(f"U+{code:04X} cannot stand in the head of a request: percent-encode it") from None
-
-    def _submit_full(self, x: Exchange, target: str, payload: Any) -> None:
-        head = f"{x.method} {target}{self._origin.block(x.headers)}"
-        streamed = payload is not None and not isinstance(payload, bytes)
-        if payload is None:
-            length = "Content-Length: 0\r\n" if x.method in BODY_EXPECTED else ""
-        elif not streamed:
-            length = f"Content-Length: {len(payload)}\r\n"
-        elif payload.length is None:
-            length = "Transfer-Encoding: chunked\r\n"
-        else:
-            length = f"Content-Length: {payload.length}\r\n"
-        self.outbox.append(f"{head}{length}\r\n".encode("latin-1"))
-        if streamed:
-            self._due = payload.length
-            self.hungry = payload.length != 0
-        elif payload:
-            self.outbox.append(payload)
-        connection = [value.lower() for name, value in x.headers if value and name.lower() == "connection"]
-        self._closing = any("close" in value for value in connection)
-        self._no_body = x.method == "HEAD"
-        self._plain = not (streamed or self._closing or self._no_body)
+        self.outbox.append(data)
+        streamed = not (last_request or last_head)
+        self._due = due
+        self.hungry = streamed and due != 0
+        self._no_body = method == "HEAD"
+        self._closing = _closes(x.headers)
+        self._plain = not (streamed or self._no_body or self._closing)
+        if self._plain:
+            origin.last_url, origin.last_method, origin.last_headers = url, method, x.headers
+            origin.last_request, origin.last_head = last_request, last_head
 
     def produce(self) -> Sequence[Exchange]:
         x = self._x
