@@ -12,6 +12,7 @@ What could go wrong, and what was chosen:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import AquestsError, PeerClosed, ProtocolError, RequestError, TooLarge
@@ -19,6 +20,7 @@ from ..version import __version__
 from .base import NO_EXCHANGES, OneAtATime
 from .content import accept_encoding
 from .http1head import CHUNKED, LENGTH, MAX_HEAD, NOTHING, Chunks, Head, HeadCache, find_end
+from .largebody import LARGE, PROVEN, widened
 
 if TYPE_CHECKING:
     from ..exchange import Exchange, Pairs
@@ -113,6 +115,7 @@ class Http1(OneAtATime):
         "_head",
         "_heads",
         "_interim",
+        "_large",
         "_left",
         "_no_body",
         "_origin",
@@ -138,6 +141,8 @@ class Http1(OneAtATime):
         self._buffer = bytearray()
         self._searched = 0
         self._parts: list[bytes] = []
+        self._large: BytesIO | None = None
+        """What has come of a large body, whose pieces are not kept."""
         self._left = 0
         self._chunks: Chunks | None = None
         self._head: Head | None = None
@@ -299,6 +304,9 @@ class Http1(OneAtATime):
                 return self._too_large(x)
             self._left = head.length
             self._read = Http1._length_body
+            if head.length >= LARGE:
+                self._large = BytesIO()
+                self._read = Http1._large_body
         elif framing == CHUNKED:
             self._chunks = Chunks(x.max_content)
             self._read = Http1._chunked_body
@@ -339,6 +347,24 @@ class Http1(OneAtATime):
             self._closing = True
         self._parts.append(data)
         return self._finish_parts()
+
+    def _large_body(self, data: bytes) -> Sequence[Exchange]:
+        """As ``_length_body``, into one buffer."""
+        body, head = self._large, self._head
+        assert body is not None and head is not None
+        self._note_progress(len(data))
+        if len(data) > self._left:
+            data = data[: self._left]
+            self._closing = True
+        body.write(data)
+        self._left -= len(data)
+        if not self._left:
+            self._parts = [body.getvalue()]
+            self._large = None
+            return self._finish_parts()
+        if PROVEN <= body.tell() < PROVEN + len(data):  # once
+            self._large = widened(body, head.length)
+        return NO_EXCHANGES
 
     def _chunked_body(self, data: bytes) -> Sequence[Exchange]:
         x, chunks = self._x, self._chunks
@@ -417,6 +443,6 @@ class Http1(OneAtATime):
             return "before the answer"
         if self._read is Http1._partial_head:
             return "within the head of the answer"
-        if self._read is Http1._length_body and self._head is not None:
+        if self._read in (Http1._length_body, Http1._large_body) and self._head is not None:
             return f"after {self._head.length - self._left:,} of {self._head.length:,} bytes of the body"
         return "within the body of the answer"

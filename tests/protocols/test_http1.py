@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from aquests.errors import Cancelled, ProtocolError, RequestError, TooLarge
 from aquests.exchange import Exchange
 from aquests.protocols.http1 import MAX_BLOCKS, MAX_INTERIM, Http1, Origin, lines, merge
+from aquests.protocols.largebody import LARGE, PROVEN
 from tests.conformance import Case, Harness, Spoken, Transcript, Turn, check_wire, mutated, transcripts, unescaped
 from tests.helpers import ROOT, feedings, random_cuts
 from tests.loopback import Pieces, exchange
@@ -447,6 +448,33 @@ def test_a_broken_line_says_why():
     assert isinstance(wire.error, ProtocolError) and wire.error is x.error
     assert x.error.first.startswith(b"HTTP/1.1 200 OK")
     assert x.head is None
+
+
+@pytest.mark.parametrize("size", [100_000, PROVEN, 3 * PROVEN])
+def test_a_large_body_comes_in_one_buffer(size):
+    wire, x = asked(max_content=LARGE)
+    body = random.Random(size).randbytes(LARGE)
+    said = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LARGE + body
+    pieces = [said[at : at + size] for at in range(0, len(said), size)]
+    assert [wire.receive(piece) for piece in pieces[:-1]] == [()] * (len(pieces) - 1)
+    assert wire.receive(pieces[-1]) == (x,)
+    assert x.body == body and x.progress >= LARGE and wire.room == 1
+    wire, x = asked(wire)
+    assert wire.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") == (x,) and x.body == b"ok"
+
+
+def test_bytes_behind_a_large_body_end_the_line():
+    wire, x = asked(max_content=LARGE)
+    wire.receive(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LARGE)
+    assert wire.receive(bytes(LARGE) + b"more") == (x,)
+    assert x.body == bytes(LARGE) and not wire.reusable
+
+
+def test_a_large_body_that_is_cut_short():
+    wire, x = asked(max_content=LARGE)
+    wire.receive(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LARGE + bytes(10))
+    assert wire.receive_eof() == (x,)
+    assert x.body == b"" and f"after 10 of {LARGE:,} bytes of the body" in str(x.error)
 
 
 def test_the_head_stays_known_when_the_body_is_too_large():
