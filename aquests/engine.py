@@ -449,14 +449,16 @@ class Engine:
     def on_room(self, channel: Line) -> None:
         """A wire's room rose without an exchange finishing."""
         endpoint = channel.endpoint
-        if self._again:
+        if self._again and not self._stopping:
             self._join(channel)
         if endpoint.waiting or self._sources or channel not in endpoint.roomy:
             self._feed(channel)
 
     def _join(self, channel: Line) -> None:
-        """Requests that want a fresh line share this one, if it was opened since they were sent."""
+        """Requests that want a fresh line share this one, if it was opened since they were sent and cannot be stale, too."""
         for x in tuple(self._again):
+            if channel.uses and not channel.inflight:
+                return
             if x.endpoint is channel.endpoint and channel.room and channel.opened_at > x.sent_at:
                 self._again.remove(x)
                 self._rouse(channel)

@@ -6,6 +6,7 @@ import errno
 import io
 import socket
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,33 @@ def test_retries_and_the_limit_of_workers() -> None:
         assert codes(rig.run()) == [200] * 100
         assert max(lines) <= 3 and rig.engine.stats.retries > 0
         assert rig.engine.sent == 100 + rig.engine.stats.retries
+
+
+@pytest.mark.parametrize(("uses", "inflight", "joins"), [(0, 0, True), (1, 0, False), (1, 1, True)])
+def test_what_wants_a_fresh_line_joins_none_that_may_be_stale(uses: int, inflight: int, joins: bool) -> None:
+    """A line that rests after an answer may have been closed meanwhile; one that is at work has not."""
+
+    class Line:
+        room, opened_at, blocked = 1, inf, False
+
+        def __init__(self, endpoint: Any):
+            self.endpoint, self.uses, self.inflight = endpoint, uses, [None] * inflight
+            self.submitted: list[Any] = []
+
+        def submit(self, x: Any) -> None:
+            self.submitted.append(x)
+            self.inflight.append(x)
+
+    with Rig() as rig:
+        engine = rig.engine
+        request = rig.ask("http://127.0.0.1:1/")
+        x = engine.queue.take(request.endpoint).begin(0.0, engine.settings)
+        line = Line(request.endpoint)
+        engine._again.append(x)
+        engine._join(line)  # type: ignore[arg-type]
+        assert (line.submitted, list(engine._again)) == (([x], []) if joins else ([], [x]))
+        engine._again.clear()
+        engine.pending = rig.asked = 0
 
 
 # -- the rule itself -----------------------------------------------------------------------------------------------
