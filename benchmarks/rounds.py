@@ -263,6 +263,6 @@ def run_child(function: str, job: Job, core: int | None) -> Outcome:
 
 
 def _environment() -> dict[str, str]:
-    """Without proxies and key logs: what a user's shell says must not slow some of the peers."""
-    unwanted = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "sslkeylogfile")
+    """Without proxies, key logs and modules compiled anew: what a shell says must not slow some of the peers."""
+    unwanted = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "sslkeylogfile", "pythondontwritebytecode")
     return {name: value for name, value in os.environ.items() if name.lower() not in unwanted}
