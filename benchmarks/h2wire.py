@@ -9,6 +9,8 @@ from .case import Case, Column, Entry, Job, Outcome
 
 _STREAMS = 10
 _BODY = bytes(4096)
+_MESSAGE = bytes(1024)
+_TRAILERS = [("grpc-status", "0"), ("grpc-message", "")]
 _FIELDS = [
     (":status", "200"),
     ("server", "nginx"),
@@ -26,10 +28,14 @@ def ours(job: Job) -> Outcome:
 
     wire = Http2(Origin("https", "localhost", (("User-Agent", "x"), ("Accept", "*/*")), _STREAMS))
     settings = Settings()
-    requests = [Request("GET", "https://localhost/page") for _ in range(_STREAMS)]
+    calls = bool(job.options.get("calls"))
+    if calls:
+        requests = [Request("POST", "https://localhost/service/method", _MESSAGE) for _ in range(_STREAMS)]
+    else:
+        requests = [Request("GET", "https://localhost/page") for _ in range(_STREAMS)]
     wire.opened()
     wire.receive(_frame(4, 0, 0, b""))
-    answers = _Answers()
+    answers = _Answers(calls)
     count = 0
     seconds = 0.0
     while count < job.count:
@@ -42,7 +48,7 @@ def ours(job: Job) -> Outcome:
         finished = wire.receive(data)
         seconds += perf_counter() - started
         wire.outbox.clear()
-        count += sum(x.body == _BODY for x in finished)
+        count += sum(x.body == (_MESSAGE if calls else _BODY) for x in finished)
     return {"count": job.count, "us": seconds / count * 1e6}
 
 
@@ -58,14 +64,18 @@ def library(job: Job) -> Outcome:
     connection.receive_data(_frame(4, 0, 0, b""))
     fields = [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", "/page")]
     fields += [("user-agent", "x"), ("accept", "*/*")]
-    answers = _Answers()
+    calls = bool(job.options.get("calls"))
+    answers = _Answers(calls)
     count = 0
     seconds = 0.0
     while count < job.count:
         data = answers.next()
         started = perf_counter()
         for _ in range(_STREAMS):
-            connection.send_headers(connection.get_next_available_stream_id(), fields, end_stream=True)
+            stream = connection.get_next_available_stream_id()
+            connection.send_headers(stream, fields, end_stream=not calls)
+            if calls:
+                connection.send_data(stream, _MESSAGE, end_stream=True)
         connection.data_to_send()
         events: list[Any] = connection.receive_data(data)
         for event in events:
@@ -78,18 +88,25 @@ def library(job: Job) -> Outcome:
 
 
 class _Answers:
-    """What a server says to the next ten requests."""
+    """What a server says to the next ten requests: a page each; or a message, with trailers behind it, and the window
+    that the requests have used."""
 
-    def __init__(self) -> None:
+    def __init__(self, calls: bool) -> None:
         from hpack import Encoder
 
+        self._calls = calls
         self._stream = 1
         self._encoder = Encoder()
 
     def next(self) -> bytes:
-        said = b""
+        said = _frame(8, 0, 0, (_STREAMS * len(_MESSAGE)).to_bytes(4)) if self._calls else b""
         for _ in range(_STREAMS):
-            said += _frame(1, 4, self._stream, self._encoder.encode(_FIELDS)) + _frame(0, 1, self._stream, _BODY)
+            if self._calls:
+                said += _frame(1, 4, self._stream, self._encoder.encode([_FIELDS[0], _FIELDS[2]]))
+                said += _frame(0, 0, self._stream, _MESSAGE)
+                said += _frame(1, 5, self._stream, self._encoder.encode(_TRAILERS))
+            else:
+                said += _frame(1, 4, self._stream, self._encoder.encode(_FIELDS)) + _frame(0, 1, self._stream, _BODY)
             self._stream += 2
         return said
 
@@ -98,15 +115,20 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return len(payload).to_bytes(3) + bytes((kind, flags)) + stream.to_bytes(4) + payload
 
 
+_CALLS = {"calls": True}
+
 CASE = Case(
     name="h2wire",
     title="HTTP/2 without sockets: requests and answers of 4,096 bytes, ten streams at once",
     entries=(
-        Entry("h2", "h2wire:library", package="h2"),
-        Entry("aquests", "h2wire:ours"),
+        Entry("h2", "h2wire:library", package="h2", against=()),
+        Entry("aquests", "h2wire:ours", against=("h2",)),
+        Entry("h2, calls", "h2wire:library", package="h2", options=_CALLS, against=()),
+        Entry("aquests, calls", "h2wire:ours", options=_CALLS, against=("h2, calls",)),
     ),
     columns=(Column("us", "µs/answer", "{:.2f}"),),
-    bases=("h2",),
+    bases=("h2", "h2, calls"),
     count=20_000,
-    note="Encoding the request, reading the answer, flow control. One HEADERS and one DATA an answer.",
+    note="Encoding the request, reading the answer, flow control. One HEADERS and one DATA an answer.\n"
+    "Calls are as gRPC has them: a message of 1,024 bytes there and back, and trailers behind the answer.",
 )
