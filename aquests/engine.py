@@ -380,13 +380,15 @@ class Engine:
             self._draw()
         wire: Wire = channel.wire  # type: ignore[assignment]
         waiting = endpoint.waiting
-        if waiting and wire.room and not ((self._choosy or len(queue.order) > 1) and self._yields(channel)):
+        crowded = len(queue.order) > 1
+        if waiting and wire.room and not ((self._choosy or crowded) and self._yields(channel)):
             now = monotonic()
             while True:
                 queue.size -= 1
                 self._send(channel, waiting.popleft().begin(now, self.settings))
-                if not wire.room or not waiting or (self._choosy and self._yields(channel)):
-                    break  # the callback of one that could not be sent may have stopped the run, or this line
+                # The callback of one that could not be sent may have stopped the run, or this line.
+                if not wire.room or not waiting or ((self._choosy or crowded) and self._yields(channel)):
+                    break
         if wire.room:
             if not wire.inflight:
                 self._rest(channel)
@@ -455,7 +457,7 @@ class Engine:
             self._feed(channel)
 
     def _join(self, channel: Line) -> None:
-        """Requests that want a fresh line share this one, if it was opened since they were sent and cannot be stale, too."""
+        """Requests that want a fresh line share this one, if it was opened since they were sent and cannot be stale."""
         for x in tuple(self._again):
             if channel.uses and not channel.inflight:
                 return

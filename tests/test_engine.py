@@ -12,15 +12,18 @@ from typing import Any
 
 import pytest
 
+import aquests
 from aquests.engine import TURN, Engine
 from aquests.errors import Cancelled, RequestError, TimedOut
 from aquests.exchange import Response
 from aquests.lib.loop import Loop
 from aquests.lib.poller import EpollPoller, SelectPoller
+from aquests.script import script
 from aquests.settings import Settings
 from tests.certs import Certs
 from tests.helpers import until
 from tests.peers import Answer, HttpPeer, Request, ScriptedPeer, expect, http_peer, loop, refused_port, say, stall, wait
+from tests.resp import redis_peer
 from tests.rig import Rig, bodies, codes
 
 ASKED = expect(b"\r\n\r\n")
@@ -625,3 +628,18 @@ def test_a_closed_engine_has_given_all_descriptors_back(peer: HttpPeer) -> None:
             rig.engine.step(0.01)
     if before:
         until(lambda: len(os.listdir("/proc/self/fd")) <= before + 1)
+
+
+def test_one_worker_keeps_the_order_over_a_line_that_takes_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipelined line takes no more than comes before the next place's turn."""
+    redis = ScriptedPeer(redis_peer(lambda command, number: b"+OK\r\n"))
+    with redis as there, http_peer(lambda request: (200, [], b"")) as peer, Rig(workers=1) as rig:
+        monkeypatch.setattr(script, "_engine", rig.engine)
+        stub = aquests.redis(f"127.0.0.1:{there.port}", trust_env=False)
+        for number in range(60):
+            if number % 10 == 5:
+                rig.ask(peer.url)
+            else:
+                stub.get(str(number))
+                rig.asked += 1
+        assert [answer.meta["req_id"] for answer in rig.run()] == list(range(60))
