@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .dial import Dial, expired, overdue, stopped
 from .elsewhere import Elsewhere
 from .endpoint import Endpoint, Endpoints
-from .errors import AquestsError, RequestError, defect
+from .errors import AquestsError, RequestError, defect, let_go
 from .exchange import Exchange, Request, Response
 from .lib.log import as_logger, get_logger
 from .lib.loop import Loop
@@ -513,7 +513,7 @@ class Engine:
             lane.settle(head.status, x.finished_at - x.started_at, len(x.body))
         else:
             self.stats.fail(self.stats.lane(response.lane), response.status_code, error)
-            error.__traceback__ = None  # its frames hold the exchange: a ring that keeps the body
+            let_go(error)
         self.pending -= 1
         self.finished += 1
         callback = request.callback or self._callback

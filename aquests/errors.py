@@ -29,6 +29,10 @@ REASONS: Final[dict[int, str]] = {
 """What ``response.reason`` says for each ``response.status_code`` of a failed line."""
 
 
+MAX_CAUSES: Final = 16
+"""How far a chain of causes is followed: a library may have made a ring of it."""
+
+
 class AquestsError(Exception):
     """Root of the tree.
 
@@ -183,6 +187,16 @@ class JsonRpcError(Exception):
 
 class StatusError(AquestsError):
     """Raised by ``response.raise_for_status()`` for an answer that is not ok."""
+
+
+def let_go(error: BaseException | None) -> None:
+    """Forget the frames of an error and of what caused it: they hold the exchange, and that the error: a ring that
+    keeps the body until the collector comes."""
+    for _ in range(MAX_CAUSES):
+        if error is None:
+            return
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def defect(error: Exception, endpoint: str) -> AquestsError:
