@@ -59,7 +59,6 @@ setup(
         "grpcio-reflection>=1.68",
         "hiredis>=3.2",
         "h2>=4.1",
-        "defusedxml>=0.7.1",
         "idna>=3.7",
         "protobuf>=5.29",
         "psycopg2-binary>=2.9.9",
