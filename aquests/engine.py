@@ -227,6 +227,9 @@ class Engine:
         """Step until everything is answered, or ``stop`` was called. Raises RuntimeError in a callback."""
         self.refuse_nesting()
         while not self.idle and not self._stopping:
+            if self.loop.next_deadline() is None and not (self.queue.size or self._sources or self._again):
+                # What is in flight is always looked after by a timer. Nothing may wait for ever, not even for a defect.
+                raise RuntimeError(f"{self.pending} requests were lost by a defect of aquests: please report it")
             self.step(None)
 
     def refuse_nesting(self) -> None:
@@ -457,9 +460,12 @@ class Engine:
             self._feed(channel)
 
     def _join(self, channel: Line) -> None:
-        """Requests that want a fresh line share this one, if it was opened since they were sent and cannot be stale."""
+        """Requests that want a fresh line share this one, if it was opened since they were sent.
+
+        But not one that takes a single request and has had its first: it may be as stale as the one before.
+        """
         for x in tuple(self._again):
-            if channel.uses and not channel.inflight:
+            if channel.uses and channel.room == 1 and not channel.inflight:
                 return
             if x.endpoint is channel.endpoint and channel.room and channel.opened_at > x.sent_at:
                 self._again.remove(x)

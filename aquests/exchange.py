@@ -33,7 +33,10 @@ Callback = Callable[["Response"], object]
 
 
 class Codec(Protocol):
-    """Turns a complete answer into an object: what rides on a protocol (XML-RPC on HTTP)."""
+    """Turns a complete answer into an object: what rides on a protocol (XML-RPC on HTTP).
+
+    A ``lane`` of its own is the name in reports of what was not answered, too.
+    """
 
     def decode(self, x: Exchange) -> None:
         """Set ``x.data``, or ``x.error``: the protocol's own error object, or an AquestsError."""
@@ -387,8 +390,8 @@ class Response:
     @property
     def lane(self) -> str:
         """The protocol's name in reports: ``"HTTP/1.1"``."""
-        head = self._x.head
-        return head.lane if head else self._x.endpoint.lane
+        x = self._x
+        return x.head.lane if x.head else getattr(x.codec, "lane", None) or x.endpoint.lane
 
     @property
     def ok(self) -> bool:

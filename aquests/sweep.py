@@ -62,17 +62,22 @@ class Sweep:
         """End what takes too long. Walks copies: callbacks open and close lines meanwhile."""
         self._planned = False
         now = self._loop.now
-        for dial in tuple(self._dials):
-            dial.check(now)
-        for channel in tuple(self._channels):
-            if channel not in self._idle:
-                for x in tuple(channel.inflight):
-                    # What the peer takes of a long upload is progress, too.
-                    moved = x.progress + channel.bytes_sent if channel.blocked else x.progress
-                    if moved != x.mark:
-                        x.mark = moved
-                        x.deadline = min(now + x.patience, x.limit or now + x.patience)
-                    if now >= x.deadline and channel.phase == "open":
-                        self._expire(channel, x, now)
-        if self._dials or len(self._channels) > len(self._idle):
-            self.begin()
+        try:
+            for dial in tuple(self._dials):
+                dial.check(now)
+            for channel in tuple(self._channels):
+                if channel not in self._idle:
+                    self._look_at(channel, now)
+        finally:  # whatever one of them raised: the others have deadlines, too
+            if self._dials or len(self._channels) > len(self._idle):
+                self.begin()
+
+    def _look_at(self, channel: Line, now: float) -> None:
+        for x in tuple(channel.inflight):
+            # What the peer takes of a long upload is progress, too.
+            moved = x.progress + channel.bytes_sent if channel.blocked else x.progress
+            if moved != x.mark:
+                x.mark = moved
+                x.deadline = min(now + x.patience, x.limit or now + x.patience)
+            if now >= x.deadline and channel.phase == "open":
+                self._expire(channel, x, now)

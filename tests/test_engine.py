@@ -643,3 +643,13 @@ def test_one_worker_keeps_the_order_over_a_line_that_takes_many(monkeypatch: pyt
                 stub.get(str(number))
                 rig.asked += 1
         assert [answer.meta["req_id"] for answer in rig.run()] == list(range(60))
+
+
+def test_what_a_defect_has_lost_is_not_waited_for() -> None:
+    with http_peer(lambda request: (200, [], b"")) as peer, Rig() as rig:
+        rig.ask(peer.url)
+        rig.engine.pending += 1  # as if a request were gone
+        with pytest.raises(RuntimeError, match="1 requests were lost by a defect"):
+            rig.engine.run()
+        assert codes(rig.answers) == [200]
+        rig.engine.pending = 0

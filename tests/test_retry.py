@@ -160,15 +160,17 @@ def test_retries_and_the_limit_of_workers() -> None:
         assert rig.engine.sent == 100 + rig.engine.stats.retries
 
 
-@pytest.mark.parametrize(("uses", "inflight", "joins"), [(0, 0, True), (1, 0, False), (1, 1, True)])
-def test_what_wants_a_fresh_line_joins_none_that_may_be_stale(uses: int, inflight: int, joins: bool) -> None:
+@pytest.mark.parametrize(
+    ("uses", "inflight", "room", "joins"), [(0, 0, 1, True), (1, 0, 1, False), (1, 1, 1, True), (1, 0, 10, True)]
+)
+def test_what_wants_a_fresh_line_joins_none_that_may_be_stale(uses: int, inflight: int, room: int, joins: bool) -> None:
     """A line that rests after an answer may have been closed meanwhile; one that is at work has not."""
 
     class Line:
-        room, opened_at, blocked = 1, inf, False
+        opened_at, blocked = inf, False
 
         def __init__(self, endpoint: Any):
-            self.endpoint, self.uses, self.inflight = endpoint, uses, [None] * inflight
+            self.endpoint, self.uses, self.inflight, self.room = endpoint, uses, [None] * inflight, room
             self.submitted: list[Any] = []
 
         def submit(self, x: Any) -> None:

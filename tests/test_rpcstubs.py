@@ -19,7 +19,7 @@ import aquests
 from aquests.errors import JsonRpcError, ProtocolError, RedirectError, RequestError, TooLarge
 from aquests.exchange import Response
 from aquests.script import script
-from tests.peers import Answer, HttpPeer, Request, http_peer
+from tests.peers import Answer, HttpPeer, Request, http_peer, refused_port
 
 Url = str
 
@@ -149,6 +149,14 @@ def test_a_stub_goes_on_after_configure() -> None:
         assert answered(stub.a())[0].data == 1
         aquests.configure(3, callback=lambda response: None)
         assert answered(stub.a())[0].data == 1
+
+
+@pytest.mark.parametrize(("kind", "lane"), [(aquests.rpc, "XML-RPC"), (aquests.jsonrpc, "JSON-RPC")])
+def test_a_call_that_was_not_answered_counts_in_its_own_row(kind: Any, lane: str) -> None:
+    with refused_port() as port:
+        (response,) = answered(kind(f"http://127.0.0.1:{port}/").a())
+    assert (response.status_code, response.lane) == (714, lane)
+    assert aquests.result is not None and list(aquests.result.per_protocol) == [lane]
 
 
 def test_authentication_and_compression() -> None:

@@ -35,7 +35,6 @@ MAX_MESSAGE: Final = 4 * 1024 * 1024
 MAX_RATIO: Final = 1100.0
 """Of decompressed to received bytes: deflate reaches 1,032, and ``max_message`` is the limit anyway."""
 CODINGS: Final = "identity,gzip,deflate"
-LANE: Final = "GRPC"
 _UNKNOWN: Final = (None, None)
 MAX_GOOD: Final = 64
 """Heads remembered as good: a server whose answers all differ has no use of it."""
@@ -258,6 +257,8 @@ class CallCodec:
 
     __slots__ = ("_deserialize", "_good", "_many", "_max_message")
 
+    lane = "GRPC"
+
     follows = False
     """A call is not for another place, whatever an answer says: a redirect is one that is not gRPC's."""
 
@@ -285,7 +286,7 @@ class CallCodec:
         except AquestsError as fault:
             fault.endpoint = x.endpoint.label
             x.error = fault
-            x.head = RpcHead(x.head, LANE)  # type: ignore[arg-type]
+            x.head = RpcHead(x.head, self.lane)  # type: ignore[arg-type]
 
     def _decode(self, x: Exchange) -> None:
         head: Any = x.head
@@ -298,7 +299,7 @@ class CallCodec:
             if error is None and not self._many:
                 if len(self._good) >= MAX_GOOD:
                     self._good.clear()
-                self._good[head] = x.trailers, RpcHead(head, LANE)
+                self._good[head] = x.trailers, RpcHead(head, self.lane)
         x.error = error
         if self._many:
             x.data = messages
@@ -308,7 +309,7 @@ class CallCodec:
             text = f"{len(messages)} messages in the answer to a method that gives one"
             x.error = RpcError(grpc.StatusCode.UNIMPLEMENTED, text, *self.metadata(x))
         page = head.status >= 400 and "grpc-status" not in fields  # of something between: HTTP says what it is
-        x.head = RpcHead(head, LANE, "" if x.error is None or page else x.error.code().name)
+        x.head = RpcHead(head, self.lane, "" if x.error is None or page else x.error.code().name)
 
     def metadata(self, x: Exchange) -> tuple[Metadata, Metadata]:
         """The initial and the trailing metadata of an answer."""

@@ -17,7 +17,6 @@ from .rpchead import RpcHead
 if TYPE_CHECKING:
     from ..exchange import Exchange
 
-LANE: Final = "JSON-RPC"
 CONTENT_TYPE: Final = "application/json"
 
 _numbers = count(1)
@@ -46,6 +45,8 @@ class JsonRpc:
 
     __slots__ = ("number",)
 
+    lane = "JSON-RPC"
+
     def __init__(self, number: int | None):
         self.number = number
 
@@ -70,7 +71,7 @@ class JsonRpc:
         if isinstance(error, (ProtocolError, RedirectError)):
             error.endpoint = x.endpoint.label
         x.error = error
-        x.head = RpcHead(head, LANE, "Error" if isinstance(error, JsonRpcError) else "")
+        x.head = RpcHead(head, self.lane, "Error" if isinstance(error, JsonRpcError) else "")
 
     def _result(self, body: bytes) -> Any:
         try:

@@ -32,7 +32,6 @@ from .rpchead import RpcHead
 if TYPE_CHECKING:
     from ..exchange import Exchange
 
-LANE: Final = "XML-RPC"
 CONTENT_TYPE: Final = "text/xml"
 MAX_KEPT: Final = 65536
 """Bytes of an answer that is looked at twice."""
@@ -313,6 +312,8 @@ class XmlRpc:
 
     __slots__ = ("_body", "_head", "_told", "_value")
 
+    lane = "XML-RPC"
+
     def __init__(self) -> None:
         self._body = b""
         """The last answer, if it is small."""
@@ -325,7 +326,7 @@ class XmlRpc:
     def decode(self, x: Exchange) -> None:
         head: Any = x.head
         if head is not self._head:
-            self._head, self._told = head, RpcHead(head, LANE)
+            self._head, self._told = head, RpcHead(head, self.lane)
         x.head = self._told
         if head.status != 200:
             x.error = ProtocolError(x.url, head.status, head.reason, dict(head.headers))
@@ -343,7 +344,7 @@ class XmlRpc:
                 self._body, self._value = body, None
         except Fault as fault:
             x.error = fault
-            x.head = RpcHead(head, LANE, "Fault")
+            x.head = RpcHead(head, self.lane, "Fault")
         except Malformed as error:
             error.endpoint = x.endpoint.label
             x.error = error

@@ -446,6 +446,7 @@ def test_good_answers_share_a_head() -> None:
     assert found[1].head is found[3].head and found[1].head is not head
     assert [told(x)[:2] for x in found] == [(200, "OK"), (200, "OK"), (500, "NOT_FOUND"), (200, "OK")]
     initial, trailing = codec.metadata(found[2])
+    assert found[2].head is not None
     assert initial == () and trailing == () and found[2].head.headers["content-type"] == "application/grpc"
 
 
