@@ -208,6 +208,8 @@ def check(
     meta = options.pop("meta", None)
     if meta is not None and not isinstance(meta, Mapping):
         raise RequestError(f"meta must be a mapping, not {type(meta).__name__}")
+    if not options:
+        return callback, meta
     for name in [name for name, value in options.items() if value is None and name != "proxy"]:
         del options[name]  # None says: as configured
     if "auth" in options:
