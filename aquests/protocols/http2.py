@@ -130,7 +130,7 @@ class Http2(Http2Line):
     # In
 
     def receive(self, data: bytes) -> Sequence[Exchange]:
-        """The hot path. Done in place: a header block in one frame, and the body of an answer in one frame."""
+        """The hot path, and long for that. In place: the body of an answer in one frame, and frames of longer ones."""
         if self._rest:
             data = self._rest + data
         at, end = 0, len(data)
@@ -172,32 +172,10 @@ class Http2(Http2Line):
                             stream.first = data[start:at]
                             continue
                     elif kind == HEADERS and flags == END_HEADERS:
-                        fields = self._decoder.decode(data[start:at])
-                        if not x.progress:
-                            x.progress = 1
-                            self._fresh.append(x)
-                        if stream.left < 0 <= fields.length <= x.max_content and x.method != "HEAD":
-                            x.head = fields.head
-                            stream.left = fields.length
-                        elif fields.length == UNSAID and stream.left < 0 and x.method != "HEAD":
-                            x.head = fields.head
-                            stream.left = x.max_content
-                        else:
-                            self._take_fields(stream, fields, False)
+                        self._whole_head(stream, self._decoder.decode(data[start:at]))
                         continue
                     elif kind == HEADERS and flags == _LAST and stream.left >= 0:
-                        fields = self._decoder.decode(data[start:at])
-                        if (
-                            fields.length == TRAILERS
-                            and stream.body is None
-                            and not stream.uploading
-                            and (not stream.left or x.head.framing == CLOSE)  # type: ignore[union-attr]
-                        ):
-                            x.trailers = fields.pairs
-                            x.body = stream.first
-                            self._answered(stream)
-                        else:
-                            self._take_fields(stream, fields, True)
+                        self._whole_trailers(stream, self._decoder.decode(data[start:at]))
                         continue
                 if not self._greeted:
                     self._check_greeting(data, kind, flags)
@@ -226,6 +204,36 @@ class Http2(Http2Line):
             self._note_begun()
         self._count_room()
         return self._take_finished()
+
+    def _whole_head(self, stream: Stream, fields: Fields) -> None:
+        """A header block in one frame that does not end its stream: mostly the head of an answer with a body."""
+        x = stream.x
+        if not x.progress:
+            x.progress = 1
+            self._fresh.append(x)
+        if stream.left < 0 <= fields.length <= x.max_content and x.method != "HEAD":
+            x.head = fields.head
+            stream.left = fields.length
+        elif fields.length == UNSAID and stream.left < 0 and x.method != "HEAD":
+            x.head = fields.head
+            stream.left = x.max_content
+        else:
+            self._take_fields(stream, fields, False)
+
+    def _whole_trailers(self, stream: Stream, fields: Fields) -> None:
+        """A header block in one frame that ends its stream, behind a head: mostly trailers behind a short body."""
+        x = stream.x
+        if (
+            fields.length == TRAILERS
+            and stream.body is None
+            and not stream.uploading
+            and (not stream.left or x.head.framing == CLOSE)  # type: ignore[union-attr]
+        ):
+            x.trailers = fields.pairs
+            x.body = stream.first
+            self._answered(stream)
+        else:
+            self._take_fields(stream, fields, True)
 
     def receive_eof(self) -> Sequence[Exchange]:
         error: AquestsError
