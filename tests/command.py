@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -12,6 +13,8 @@ from typing import Any, NamedTuple
 from aquests.cli import main
 from aquests.script import script
 from tests.helpers import ROOT
+from tests.peers import Answer, Request
+from tests.servers import PAGE
 
 PATIENCE = 60
 """Seconds a process may run."""
@@ -56,6 +59,23 @@ def run(capfdbinary: Any, *argv: str | Path) -> Ran:
         script._engine = before
     out, err = capfdbinary.readouterr()
     return Ran(code, out, err.decode())
+
+
+def site(request: Request) -> Answer:
+    """What an ``http_peer`` answers that the command is sent to: a page, a redirection, an echo, a login."""
+    path = request.path
+    if path == "/redirect":
+        return 302, [("Location", "/page")], b"over there"
+    if path == "/missing":
+        return 404, [], b"nothing here"
+    if path == "/echo":
+        shown = {"method": request.method, "headers": request.headers, "body": request.body.decode("latin-1")}
+        return 200, [("Content-Type", "application/json")], json.dumps(shown).encode()
+    if path == "/basic":
+        given = "Basic " + base64.b64encode(b"user:pa:ss").decode()
+        right = request.header("Authorization") == given
+        return (200, [], b"in") if right else (401, [("WWW-Authenticate", 'Basic realm="x"')], b"out")
+    return 200, [("X-Path", path)], PAGE if path == "/4k" else path.encode() + b"\n"
 
 
 def spawn(*argv: str | Path, code: str = COMMAND, **options: Any) -> subprocess.Popen[bytes]:

@@ -1,6 +1,6 @@
 """HTTP/2 in disorder: the h2 library answers streams in any order, in any pieces, and changes its mind.
 
-Servers and engine take turns in one thread, as in ``test_chaos_http1``. Whatever our wire sends is judged by h2,
+Servers and engine take turns in one thread: ``tests.town``. Whatever our wire sends is judged by h2,
 which raises where a rule of RFC 9113 is broken.
 """
 
@@ -27,7 +27,7 @@ from h2.settings import SettingCodes, Settings
 from aquests.exchange import Response
 from tests.helpers import random_cuts
 from tests.rig import Rig
-from tests.test_chaos_http1 import Act, Town, books_are_closed
+from tests.town import Act, Town, books_are_closed
 
 CALM = ("plain",) * 10 + ("padded", "trailers", "unsized", "interim", "empty-data", "nothing", "ping", "settings")
 WILD = CALM * 2 + ("refused", "reset", "short", "goaway", "cut")

@@ -1,6 +1,6 @@
 """Redis in disorder: pipelines that are cut, pushed into, given up and broken, and answers that are late.
 
-Servers and engine take turns in one thread, as in ``test_chaos_http1``. Answers carry no number: if one place in a
+Servers and engine take turns in one thread: ``tests.town``. Answers carry no number: if one place in a
 row of them were lost, everybody behind would have his neighbour's. So each answer names what was asked.
 """
 
@@ -21,7 +21,7 @@ from aquests.script import script
 from tests.helpers import random_cuts
 from tests.resp import Error, Push, Set, resp
 from tests.rig import Rig
-from tests.test_chaos_http1 import Act, Town, books_are_closed
+from tests.town import Act, Town, books_are_closed
 
 _MISSING = object()
 CALM = ("plain",) * 10 + ("cut", "pushed")

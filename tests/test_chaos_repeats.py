@@ -14,7 +14,7 @@ import pytest
 from aquests.errors import RequestError, TimedOut
 from aquests.exchange import Response
 from tests.rig import Rig
-from tests.test_chaos_http1 import Act, Town, books_are_closed
+from tests.town import Act, Town, books_are_closed
 
 ORIGIN, PROXY = 0, 1
 

@@ -9,8 +9,9 @@ import pytest
 
 from aquests.errors import Cancelled
 from aquests.exchange import Response
+from tests.moody import BAD, GOOD, METHODS, Moody, right
 from tests.rig import Rig
-from tests.test_chaos_http1 import BAD, GOOD, METHODS, Moody, Town, books_are_closed, nothing_unsent, right
+from tests.town import Town, books_are_closed, nothing_unsent
 
 
 @pytest.mark.parametrize("seed", [*range(6), 1005, 1023, 1047])

@@ -1,6 +1,6 @@
 """WebSockets in disorder: the ``websockets`` library echoes, fragments, pings, pushes and leaves, in any pieces.
 
-Servers and engine take turns in one thread, as in ``test_chaos_http1``.
+Servers and engine take turns in one thread: ``tests.town``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from aquests.exchange import Response
 from aquests.websockets import make
 from tests.helpers import random_cuts
 from tests.rig import Rig
-from tests.test_chaos_http1 import Act, Town, books_are_closed
+from tests.town import Act, Town, books_are_closed
 
 CALM = ("plain",) * 8 + ("fragments", "ping", "binary")
 WILD = CALM * 2 + ("close", "leave", "reset", "refuse", "pushed")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import signal
 import subprocess
@@ -14,29 +13,12 @@ import pytest
 from aquests import __version__
 from aquests.cli import main
 from tests.certs import Certs
-from tests.command import Ran, run, spawn
+from tests.command import Ran, run, site, spawn
 from tests.helpers import ROOT, until
 from tests.peers import Answer, Request, ScriptedPeer, expect, http_peer, refused_port, say, stall
 from tests.servers import PAGE
 
 COMMANDS = ("get", "fetch", "demo")
-
-
-def site(request: Request) -> Answer:
-    """What the peer of most tests answers."""
-    path = request.path
-    if path == "/redirect":
-        return 302, [("Location", "/page")], b"over there"
-    if path == "/missing":
-        return 404, [], b"nothing here"
-    if path == "/echo":
-        shown = {"method": request.method, "headers": request.headers, "body": request.body.decode("latin-1")}
-        return 200, [("Content-Type", "application/json")], json.dumps(shown).encode()
-    if path == "/basic":
-        given = "Basic " + base64.b64encode(b"user:pa:ss").decode()
-        right = request.header("Authorization") == given
-        return (200, [], b"in") if right else (401, [("WWW-Authenticate", 'Basic realm="x"')], b"out")
-    return 200, [("X-Path", path)], PAGE if path == "/4k" else path.encode() + b"\n"
 
 
 @pytest.fixture

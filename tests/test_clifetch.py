@@ -24,10 +24,9 @@ from aquests.httprequest import HttpRequest
 from aquests.lib.console import Brake, Output, Progress
 from aquests.lib.lines import LineReader
 from aquests.script import script
-from tests.command import Ran, by_line, run, spawn
+from tests.command import Ran, by_line, run, site, spawn
 from tests.helpers import until
 from tests.peers import Answer, Request, ScriptedPeer, expect, http_peer, refused_port, stall
-from tests.test_cli import site
 
 FIELDS = ["line", "url", "status", "reason", "version", "elapsed", "bytes", "error", "meta"]
 
