@@ -6,8 +6,13 @@ import json
 import sys
 from importlib import import_module
 from time import perf_counter, process_time
+from typing import TYPE_CHECKING
 
 from .case import Job, Outcome
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable
 
 
 class Tally:
@@ -64,6 +69,18 @@ def race(count: int, seconds: float, cpu: float, bad: int, wrong: str = "") -> O
         "cpu_us": cpu / count * 1e6 if count else 0.0,
         "busy": cpu / seconds if seconds else 0.0,
     }
+
+
+def loop_factory(job: Job) -> Callable[[], AbstractEventLoop] | None:
+    """For ``asyncio.Runner``: uvloop's with ``uvloop`` in the options, else None for asyncio's own.
+
+    To be called before the time is taken: it imports uvloop.
+    """
+    if not job.options.get("uvloop"):
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
 
 
 def main(function: str, job: str) -> None:

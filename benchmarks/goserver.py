@@ -15,8 +15,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from .machine import ROOT, pinned
+from .process import reap
 
-HOST = "127.0.0.1"
 SOURCES = ROOT / "benchmarks" / "servers"
 PATIENCE = 300.0
 """Seconds a first build may take: it fetches modules."""
@@ -63,8 +63,4 @@ def serving(command: Sequence[str | Path], core: int | None) -> Iterator[int]:
     finally:
         process.stdin.close()
         process.stdout.close()
-        try:
-            process.wait(10.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        reap(process)

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .case import Case, Column, Entry, Site, Wanted
-from .goserver import HOST, built, serving
+from .goserver import built, serving
 from .machine import Absent, package_version
+from .process import HOST
 
 
 @contextmanager

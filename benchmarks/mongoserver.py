@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +12,8 @@ from typing import Any
 
 from .case import Site, Wanted
 from .machine import ROOT, Absent, pinned
+from .process import HOST, free_ports, running
 
-HOST = "127.0.0.1"
 DATABASE, COLLECTION, KEY = "shop", "pages", 7
 CACHE = Path.home() / ".cache" / "aquests"
 START = 30.0
@@ -35,20 +33,18 @@ def length(found: Any) -> int:
 @contextmanager
 def real(wanted: Wanted) -> Iterator[Site]:
     """mongod, or FerretDB from the cache folder; the site's ``url`` is ``host:port``."""
-    with socket.socket() as free:
-        free.bind((HOST, 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     with tempfile.TemporaryDirectory(prefix="aquests-bench-") as name:
-        with (Path(name) / "output").open("wb") as output, pinned(wanted.core):
-            process = subprocess.Popen(
-                _command(name, port), cwd=name, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-            )
-        try:
-            _fill(process, port, wanted.size)
+        command = _command(name, port)
+        from pymongo import MongoClient
+        from pymongo.errors import PyMongoError
+
+        def fill() -> None:
+            with MongoClient[dict[str, Any]](HOST, port, serverSelectionTimeoutMS=1000) as client:
+                client[DATABASE][COLLECTION].insert_one(document(wanted.size))
+
+        with running(command, wanted.core, fill, refused=PyMongoError, patience=START, cwd=Path(name)):
             yield Site(f"{HOST}:{port}", wanted.size)
-        finally:
-            process.terminate()
-            process.wait()
 
 
 def _command(directory: str, port: int) -> list[str]:
@@ -59,23 +55,6 @@ def _command(directory: str, port: int) -> list[str]:
         raise Absent("no mongod on the path and no FerretDB in the cache: .ci/ferretdb builds it")
     words = ["--handler=sqlite", f"--sqlite-url=file:{directory}/", f"--listen-addr={HOST}:{port}"]
     return [str(ferret), *words, f"--state-dir={directory}", "--telemetry=disable", "--debug-addr=-"]
-
-
-def _fill(process: subprocess.Popen[bytes], port: int, size: int) -> None:
-    """Put the document in, as soon as the server lets us."""
-    from pymongo import MongoClient
-    from pymongo.errors import PyMongoError
-
-    end = time.monotonic() + START
-    fault: Exception | None = None
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            with MongoClient[dict[str, Any]](HOST, port, serverSelectionTimeoutMS=1000) as client:
-                client[DATABASE][COLLECTION].insert_one(document(size))
-            return
-        except PyMongoError as error:
-            fault = error
-    raise Absent(f"the server does not start: {fault}")
 
 
 @contextmanager

@@ -9,19 +9,16 @@ from __future__ import annotations
 import random
 import shutil
 import socket
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .case import Site, Wanted
-from .machine import Absent, package_version, pinned
+from .certificate import certificate
+from .machine import Absent
+from .process import HOST, START, free_ports, running
 
-HOST = "127.0.0.1"
-START = 15.0
-"""Seconds it may take to answer, on a loaded machine."""
 ANSWER = "/answer"
 """What is small: the answer to an upload."""
 
@@ -32,47 +29,12 @@ def bulk(wanted: Wanted) -> Iterator[Site]:
     program = shutil.which("nghttpd") or shutil.which("nghttpd", path="/usr/sbin:/usr/local/sbin")
     if program is None:
         raise Absent("nghttpd is not installed")
-    if package_version("trustme") is None:
-        raise Absent("trustme is not installed")
     with tempfile.TemporaryDirectory(prefix="aquests-bench-") as name:
         directory = Path(name)
-        key, certificate, ca = _certificate(directory)
+        files = certificate(directory)
         (directory / "bulk").write_bytes(random.Random(1).randbytes(wanted.size))
         (directory / ANSWER[1:]).write_bytes(b"ok")
-        with socket.socket() as free:
-            free.bind((HOST, 0))
-            port = free.getsockname()[1]
-        command = [program, "-a", HOST, "-d", name, "-w", "24", "-W", "24", str(port), key, certificate]
-        with (directory / "output").open("wb") as output, pinned(wanted.core):
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        try:
-            _await(process, port, directory / "output")
-            yield Site(url=f"https://{HOST}:{port}/bulk", size=wanted.size, ca=ca)
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _certificate(directory: Path) -> tuple[str, str, str]:
-    """Files: the key, the certificate, and the CA that vouches for it."""
-    import trustme
-
-    key, certificate, ca = (str(directory / name) for name in ("site.key", "site.pem", "ca.pem"))
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(ca)
-    leaf = authority.issue_cert(HOST, "localhost")
-    Path(certificate).write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
-    leaf.private_key_pem.write_to_path(key)
-    return key, certificate, ca
-
-
-def _await(process: subprocess.Popen[bytes], port: int, output: Path) -> None:
-    deadline = time.monotonic() + START
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            socket.create_connection((HOST, port), timeout=START).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    raise RuntimeError(f"nghttpd does not start: {output.read_text(errors='replace')}")
+        (port,) = free_ports(1)
+        command = [program, "-a", HOST, "-d", name, "-w", "24", "-W", "24", str(port), files.key, files.certificate]
+        with running(command, wanted.core, lambda: socket.create_connection((HOST, port), START).close()):
+            yield Site(url=f"https://{HOST}:{port}/bulk", size=wanted.size, ca=files.ca)

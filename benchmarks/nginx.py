@@ -10,22 +10,17 @@ from __future__ import annotations
 
 import re
 import shutil
-import signal
-import socket
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
 from .case import Site, Wanted
-from .machine import Absent, package_version, pinned
+from .certificate import Files, certificate
+from .machine import Absent
+from .process import HOST, START, free_ports, running
 
-HOST = "127.0.0.1"
-START = 15.0
-"""Seconds it may take to answer, on a loaded machine."""
 PIECE = 1024
 """Bytes of a word in the configuration; 4,096 are too many for nginx."""
 
@@ -79,8 +74,6 @@ def memory_page(wanted: Wanted) -> Iterator[Site]:
 @contextmanager
 def secure_page(wanted: Wanted) -> Iterator[Site]:
     """The same over TLS; a CA and a certificate are made for the run."""
-    if package_version("trustme") is None:
-        raise Absent("trustme is not installed")
     with _nginx(wanted, tls=True) as site:
         yield site
 
@@ -88,8 +81,6 @@ def secure_page(wanted: Wanted) -> Iterator[Site]:
 @contextmanager
 def multiplexed_page(wanted: Wanted) -> Iterator[Site]:
     """The same over TLS and HTTP/2."""
-    if package_version("trustme") is None:
-        raise Absent("trustme is not installed")
     with _nginx(wanted, tls=True, http2=True) as site:
         yield site
 
@@ -107,8 +98,6 @@ def document(wanted: Wanted, text: str) -> Iterator[Site]:
 @contextmanager
 def differing_page(wanted: Wanted) -> Iterator[Site]:
     """``multiplexed_page``, and in each answer a header that was never sent before: 32 digits, as tracing has it."""
-    if package_version("trustme") is None:
-        raise Absent("trustme is not installed")
     with _nginx(wanted, tls=True, http2=True, more="\n        add_header X-Request-Id $request_id;") as site:
         yield site
 
@@ -123,7 +112,8 @@ def _nginx(
     with tempfile.TemporaryDirectory(prefix="aquests-bench-") as name:
         directory = Path(name)
         directory.chmod(0o711)  # started by root, its worker is somebody else
-        port, beside = _free_ports()
+        port, beside = free_ports(2)
+        files = certificate(directory) if tls else None
         config = _CONFIG.format(
             dir=directory,
             host=HOST,
@@ -131,7 +121,7 @@ def _nginx(
             beside=beside,
             descriptors=wanted.lines + 4096,
             ssl=(" ssl" if tls else "") + (" http2" if http2 else ""),
-            certificate=_certificate(directory) if tls else "",
+            certificate=_words(files) if files else "",
             more=more,
             piece="x" * PIECE,
             page=f'default_type {kind}; return 200 "{text}";' if text else f"default_type {kind}; root {directory};",
@@ -139,34 +129,22 @@ def _nginx(
         (directory / "nginx.conf").write_text(config)
         (directory / "page").write_text("x" * wanted.size)
         command = [program, "-p", name, "-e", "stderr", "-c", f"{name}/nginx.conf"]
-        with (directory / "output").open("wb") as output, pinned(wanted.core):
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        try:
-            _await(process, beside, directory / "output")
+        with running(command, wanted.core, lambda: _counters(beside)):
             yield Site(
                 url=f"http{'s' if tls else ''}://{HOST}:{port}/page",
                 size=wanted.size,
-                ca=str(directory / "ca.pem") if tls else "",
+                ca=files.ca if files else "",
                 beside=f"http://{HOST}:{beside}/page",
                 counters=lambda: _counters(beside),
             )
-        finally:
-            _stop(process)
+
+
+def _words(files: Files) -> str:
+    return f"ssl_certificate {files.certificate}; ssl_certificate_key {files.key};"
 
 
 def _piecewise(size: int) -> str:
     return "$piece" * (size // PIECE) + "x" * (size % PIECE)
-
-
-def _certificate(directory: Path) -> str:
-    import trustme
-
-    ca = trustme.CA()
-    ca.cert_pem.write_to_path(str(directory / "ca.pem"))
-    leaf = ca.issue_cert(HOST, "localhost")
-    (directory / "site.pem").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
-    leaf.private_key_pem.write_to_path(str(directory / "site.key"))
-    return f"ssl_certificate {directory}/site.pem; ssl_certificate_key {directory}/site.key;"
 
 
 def _counters(port: int) -> tuple[int, int]:
@@ -181,33 +159,3 @@ def _counters(port: int) -> tuple[int, int]:
     if found is None:
         raise RuntimeError(f"not the status of nginx: {text!r}")
     return int(found[1]), int(found[2])
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as two:
-        one.bind((HOST, 0))
-        two.bind((HOST, 0))
-        return one.getsockname()[1], two.getsockname()[1]
-
-
-def _await(process: subprocess.Popen[bytes], port: int, output: Path) -> None:
-    """Until the server answers; RuntimeError with its own words when it has ended instead, or takes too long."""
-    deadline = time.monotonic() + START
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            _counters(port)
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    raise RuntimeError(f"nginx does not start: {output.read_text(errors='replace')}")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(10.0)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -15,8 +14,8 @@ from typing import Any
 
 from .case import Site, Wanted
 from .machine import Absent, pinned
+from .process import HOST, free_ports
 
-HOST = "127.0.0.1"
 USER = DATABASE = "postgres"
 SQL = "SELECT id, name FROM duo"
 
@@ -28,9 +27,7 @@ def duo(wanted: Wanted) -> Iterator[Site]:
     Nobody is asked for a password, and nothing is written to the disk with care.
     """
     programs = _programs()
-    with socket.socket() as free:
-        free.bind((HOST, 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     directory = Path(tempfile.mkdtemp(prefix="aquests-bench-", dir="/tmp"))  # the path of its socket must be short
     if os.geteuid() == 0:
         os.chown(directory, *_owner())

@@ -15,8 +15,9 @@ from hashlib import sha1
 from typing import cast
 
 from .case import Site, Wanted
-from .goserver import HOST, built, serving
+from .goserver import built, serving
 from .machine import package_version
+from .process import HOST
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _CLOSE = 8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,10 @@ from benchmarks import goserver, rounds
 from benchmarks.__main__ import CASES
 from benchmarks.case import Case, Column, Entry, Job, Outcome, Site
 from benchmarks.child import Tally
+from benchmarks.machine import Absent
 from benchmarks.mongoserver import CACHE
 from benchmarks.peers import h2load, hey, pgbench, redis_benchmark, wrk
+from benchmarks.process import free_ports, reap, running
 from benchmarks.rounds import Fault, Plan, Result, Row, whole
 from benchmarks.table import data, render
 from tests.helpers import ROOT
@@ -24,6 +27,13 @@ from tests.helpers import ROOT
 def bench(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", "-m", "benchmarks", *words]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def races(*cases: str, against: str) -> None:
+    """A short run of each shows us, and how we compare."""
+    done = bench(*cases, "--smoke")
+    assert done.returncode == 0, done.stderr
+    assert "aquests, fed" in done.stdout and f"× {against}" in done.stdout and "failed" not in done.stdout
 
 
 # --- the whole of it -----------------------------------------------------------------------------------------
@@ -244,9 +254,7 @@ def test_pgbench_that_says_something_else() -> None:
 def test_a_race_against_postgresql() -> None:
     if shutil.which("pg_ctl") is None and not list(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")):
         pytest.skip("PostgreSQL is not installed")
-    done = bench("postgresql", "--smoke")
-    assert done.returncode == 0, done.stderr
-    assert "aquests, fed" in done.stdout and "× asyncpg" in done.stdout and "failed" not in done.stdout
+    races("postgresql", against="asyncpg")
 
 
 def test_a_mixed_race() -> None:
@@ -263,25 +271,19 @@ def test_a_mixed_race() -> None:
 def test_a_race_against_mongodb() -> None:
     if shutil.which("mongod") is None and not (CACHE / "ferretdb").is_file():
         pytest.skip("there is no MongoDB server")
-    done = bench("mongodb", "--smoke")
-    assert done.returncode == 0, done.stderr
-    assert "aquests, fed" in done.stdout and "× PyMongo" in done.stdout and "failed" not in done.stdout
+    races("mongodb", against="PyMongo")
 
 
 def test_a_race_against_one_answer() -> None:
     if shutil.which("cc") is None and shutil.which("gcc") is None:
         pytest.skip("there is no C compiler")
-    done = bench("mongodb-peer", "--smoke")
-    assert done.returncode == 0, done.stderr
-    assert "aquests, fed" in done.stdout and "× PyMongo" in done.stdout and "failed" not in done.stdout
+    races("mongodb-peer", against="PyMongo")
 
 
 def test_a_race_against_redis() -> None:
     if shutil.which("redis-server") is None or shutil.which("redis-benchmark") is None:
         pytest.skip("redis-server and redis-benchmark are not both installed")
-    done = bench("redis", "redis-piped", "--smoke")
-    assert done.returncode == 0, done.stderr
-    assert "aquests, fed" in done.stdout and "× redis.asyncio" in done.stdout and "failed" not in done.stdout
+    races("redis", "redis-piped", against="redis.asyncio")
 
 
 H2LOAD = """\
@@ -359,6 +361,51 @@ def test_a_case_without_its_server() -> None:
     result = Result(CASE, 10, 1, 1.0, [Row(ENTRY)], absent="nginx is not installed")
     assert render(result).endswith("\n\n  absent: nginx is not installed")
     assert not result.failed and data(result)["absent"] == "nginx is not installed"
+
+
+# --- servers -------------------------------------------------------------------------------------------------
+
+
+def test_ports_differ() -> None:
+    assert len(set(free_ports(20))) == 20
+
+
+def refuse() -> None:
+    raise ConnectionRefusedError
+
+
+def test_a_server_that_ends_at_once_says_why() -> None:
+    with pytest.raises(Absent, match=r"python\S* does not start: no such option$"):
+        with running([sys.executable, "-c", "import sys; sys.exit('no such option')"], None, refuse):
+            raise AssertionError("it runs")
+
+
+def test_a_server_is_waited_for_and_ended(tmp_path: Path) -> None:
+    mark, asked = tmp_path / "mark", 0
+
+    def ask() -> None:
+        nonlocal asked
+        asked += 1
+        mark.stat()
+
+    code = "import pathlib, signal; pathlib.Path('mark').touch(); signal.pause()"
+    with running([sys.executable, "-c", code], None, ask, cwd=tmp_path):
+        assert mark.exists() and asked >= 1
+    with pytest.raises(Absent, match=r"does not start: $"):
+        with running([sys.executable, "-c", "import signal; signal.pause()"], None, refuse, patience=0.05):
+            raise AssertionError("it answers")
+
+
+def test_a_server_that_does_not_end_is_killed() -> None:
+    class Deaf(subprocess.Popen[bytes]):
+        def wait(self, timeout: float | None = None) -> int:
+            if timeout is not None:
+                raise subprocess.TimeoutExpired(self.args, timeout)
+            return super().wait()
+
+    process = Deaf([sys.executable, "-c", "import signal; signal.pause()"])
+    reap(process)
+    assert process.returncode == -signal.SIGKILL
 
 
 # --- servers in Go -------------------------------------------------------------------------------------------

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import aquests
 from aquests.script import script
 
 from ..case import Job, Outcome
-from ..child import Tally
+from ..child import Tally, loop_factory
 
 if TYPE_CHECKING:
     from aquests.engine import Engine
@@ -45,12 +45,7 @@ def guest(job: Job) -> Outcome:
     """asyncio's loop watches the engine's descriptor and steps it; with ``uvloop`` in the options, that loop."""
     import asyncio
 
-    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    if job.options.get("uvloop"):
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    tally = Tally(job)
+    factory, tally = loop_factory(job), Tally(job)
     with tally, asyncio.Runner(loop_factory=factory) as runner:
         _configure(job, tally)
         for _ in range(job.count):

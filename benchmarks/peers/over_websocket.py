@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import repeat
 
 from ..case import Job, Outcome
-from ..child import Tally
+from ..child import Tally, loop_factory
 
 OK = 200
 """What the tally takes for a good answer: WebSocket has no status."""
@@ -64,17 +64,12 @@ def with_aiohttp(job: Job) -> Outcome:
 
 def _in_asyncio(job: Job, line: object) -> Outcome:
     assert callable(line)
-    tally = Tally(job)
+    factory, tally = loop_factory(job), Tally(job)
     work = iter(repeat(None, job.count))
 
     async def main() -> None:
         await asyncio.gather(*(line(work, tally) for _ in range(job.lines)))
 
-    factory = None
-    if job.options.get("uvloop"):
-        import uvloop
-
-        factory = uvloop.new_event_loop
     with tally, asyncio.Runner(loop_factory=factory) as runner:
         runner.run(main())
     return tally.outcome()

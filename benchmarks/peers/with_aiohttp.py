@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import aiohttp
 
 from ..case import Job, Outcome
-from ..child import Tally
+from ..child import Tally, loop_factory
 
 
 def run(job: Job) -> Outcome:
     """With ``uvloop`` in the options on that loop, else on asyncio's."""
-    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    if job.options.get("uvloop"):
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    tally = Tally(job)
+    factory, tally = loop_factory(job), Tally(job)
     with tally, asyncio.Runner(loop_factory=factory) as runner:
         runner.run(_fetch(job, tally))
     return tally.outcome()

@@ -14,7 +14,7 @@ import grpc.aio
 from google.protobuf.wrappers_pb2 import BytesValue
 
 from ..case import Job, Outcome
-from ..child import Tally
+from ..child import Tally, loop_factory
 
 METHOD = "/aquests.bench.Echo/Echo"
 STREAMS = 20
@@ -23,12 +23,7 @@ STREAMS = 20
 
 def aio(job: Job) -> Outcome:
     """As many channels as lines, as many tasks as streams; with ``uvloop`` in the options, in that loop."""
-    tally = Tally(job)
-    factory = None
-    if job.options.get("uvloop"):
-        import uvloop
-
-        factory = uvloop.new_event_loop
+    factory, tally = loop_factory(job), Tally(job)
     with tally, asyncio.Runner(loop_factory=factory) as runner:
         runner.run(_call(job, tally))
     return tally.outcome()

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from ..case import Job, Outcome
-from ..child import Tally
+from ..child import Tally, loop_factory
 from ..redisserver import KEY
 
 
 def run(job: Job) -> Outcome:
-    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    if job.options.get("uvloop"):
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    tally = Tally(job)
+    factory, tally = loop_factory(job), Tally(job)
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(_race(job, tally))
     return tally.outcome()
