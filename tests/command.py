@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aquests.cli import main
-from aquests.script import script
+from tests.face import own_engine
 from tests.helpers import ROOT
 from tests.peers import Answer, Request
 from tests.servers import PAGE
@@ -48,15 +48,11 @@ def _refuse(name: str) -> None:
 def run(capfdbinary: Any, *argv: str | Path) -> Ran:
     """Run the command in this process; what the test has printed before is dropped."""
     capfdbinary.readouterr()
-    before, script._engine = script._engine, None
-    try:
-        code = main([str(word) for word in argv])
-    except SystemExit as end:
-        code = int(end.code or 0)
-    finally:
-        if script._engine is not None:
-            script._engine.close()
-        script._engine = before
+    with own_engine():
+        try:
+            code = main([str(word) for word in argv])
+        except SystemExit as end:
+            code = int(end.code or 0)
     out, err = capfdbinary.readouterr()
     return Ran(code, out, err.decode())
 

@@ -20,6 +20,7 @@ from aquests.httprequest import make
 from aquests.lib.channel import Channel
 from aquests.lib.loop import Loop
 from aquests.script import script
+from tests.face import own_engine
 from tests.loopback import PLACE, FakeNet, FakePoller, FakeSocket, ManualClock, Recorder, Shift, Tunnel, shifted
 from tests.peers import ScriptedPeer, http_peer, refused_port, stall
 from tests.resp import redis_peer, resp
@@ -183,15 +184,12 @@ def test_06_a_proxy_set_by_the_callback_of_what_could_not_be_sent() -> None:
 
 
 @pytest.fixture
-def own_engine() -> Iterator[None]:
-    before, script._engine = script._engine, None
-    yield
-    if script._engine is not None:
-        script._engine.close()
-    script._engine = before
+def engine() -> Iterator[None]:
+    with own_engine():
+        yield
 
 
-def test_07_exit_from_a_callback_of_a_pipeline(own_engine: None) -> None:
+def test_07_exit_from_a_callback_of_a_pipeline(engine: None) -> None:
     seen: list[int] = []
     said: list[bytes] = []
 

@@ -22,9 +22,9 @@ from aquests.demoservers import PAGE
 from aquests.demostages import STAGES, Stage
 from aquests.errors import ConnectError, RequestError
 from aquests.lib.console import Progress
-from aquests.script import script
 from aquests.verbs import get
 from tests.command import run, spawn
+from tests.face import own_engine
 from tests.helpers import until
 from tests.peers import http_peer
 
@@ -35,11 +35,8 @@ HTTP = STAGES[0]
 @pytest.fixture
 def engine() -> Iterator[None]:
     """An engine of the test's own behind the script face."""
-    before, script._engine = script._engine, None
-    yield
-    if script._engine is not None:
-        script._engine.close()
-    script._engine = before
+    with own_engine():
+        yield
 
 
 def accepts(port: int) -> bool:

@@ -12,7 +12,7 @@ from aquests.demo import Visit, servers
 from aquests.demodatabases import DATABASES
 from aquests.demostages import RECORDS, STAGES, Stage, interleaved, record
 from aquests.lib.console import Progress
-from aquests.script import script
+from tests.face import own_engine
 
 ROWS = {
     "HTTP/1.1": "HTTP/1.1",
@@ -31,11 +31,8 @@ ROWS = {
 @pytest.fixture
 def engine() -> Iterator[None]:
     """An engine of the test's own behind the script face."""
-    before, script._engine = script._engine, None
-    yield
-    if script._engine is not None:
-        script._engine.close()
-    script._engine = before
+    with own_engine():
+        yield
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)

@@ -11,6 +11,7 @@ import pytest
 import aquests
 from aquests.errors import Cancelled, RequestError, TimedOut
 from aquests.script import script
+from tests.face import ignore, own_engine
 from tests.grpcpeer import Call, GrpcPeer, Reply
 from tests.peers import refused_port
 from tests.servers_grpc import SERVICE, Stub, note
@@ -19,11 +20,9 @@ Code = grpc.StatusCode
 
 
 @pytest.fixture(autouse=True)
-def _own_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(script, "_engine", None)
-    aquests.configure(2, callback=lambda response: None, http2_constreams=10)
-    yield
-    script.engine.close()
+def _own_engine() -> Iterator[None]:
+    with own_engine(workers=2, callback=ignore, http2_constreams=10):
+        yield
 
 
 @pytest.fixture

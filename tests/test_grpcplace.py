@@ -9,15 +9,14 @@ import pytest
 
 from aquests.errors import RequestError
 from aquests.grpcplace import MAX_TERMS, Place, a
-from aquests.script import script
+from tests.face import own_engine
 from tests.servers_grpc import note
 
 
 @pytest.fixture(autouse=True)
-def _own_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(script, "_engine", None)
-    yield
-    script.engine.close()
+def _own_engine() -> Iterator[None]:
+    with own_engine():
+        yield
 
 
 def test_where_calls_go() -> None:

@@ -15,6 +15,7 @@ import aquests
 from aquests.errors import Cancelled, RequestError, StreamReset, TimedOut
 from aquests.exchange import Request
 from aquests.script import script
+from tests.face import ignore, own_engine
 from tests.grpcpeer import Call, GrpcPeer, Reply
 from tests.servers_grpc import SERVICE, files, note
 
@@ -23,11 +24,9 @@ NOTE = note(text="a", number=1).SerializeToString()
 
 
 @pytest.fixture(autouse=True)
-def _own_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(script, "_engine", None)
-    aquests.configure(2, callback=lambda response: None, http2_constreams=10)
-    yield
-    script.engine.close()
+def _own_engine() -> Iterator[None]:
+    with own_engine(workers=2, callback=ignore, http2_constreams=10):
+        yield
 
 
 def fetched(*requests: Request) -> list[Any]:

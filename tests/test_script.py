@@ -17,6 +17,7 @@ import aquests
 from aquests.errors import RequestError
 from aquests.exchange import Response
 from aquests.script import script
+from tests.face import own_engine
 from tests.helpers import ROOT
 from tests.peers import HttpPeer, ScriptedPeer, http_peer, refused_port, stall
 
@@ -27,12 +28,9 @@ WRITERS = ("post", "put", "patch")
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
     """Each test has a default engine of its own."""
-    script._engine = None
-    script.result = None
-    yield
-    if script._engine is not None:
-        script._engine.close()
-        script._engine = None
+    with own_engine():
+        script.result = None
+        yield
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import aquests
 from aquests.errors import ConnectError, RequestError, TimedOut
 from aquests.exchange import Response
 from aquests.script import script
+from tests.face import answers, ignore, own_engine
 from tests.helpers import until
 
 ENDLESS = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c"
@@ -22,12 +23,8 @@ ENDLESS = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELEC
 
 @pytest.fixture(autouse=True)
 def _own_engine() -> Iterator[None]:
-    before, script._engine = script._engine, None
-    aquests.configure(workers=4, callback=lambda response: None)
-    yield
-    if script._engine is not None:
-        script._engine.close()
-    script._engine = before
+    with own_engine(workers=4, callback=ignore):
+        yield
 
 
 @pytest.fixture(name="path")
@@ -38,11 +35,6 @@ def _path(tmp_path: Path) -> Path:
         connection.executemany("INSERT INTO goods VALUES (?, ?, ?)", [(n, f"n{n}", n / 2) for n in range(10)])
     connection.close()
     return path
-
-
-def answers(*requests: Any) -> list[Response]:
-    aquests.fetchall()
-    return [request.response for request in requests]
 
 
 def oracle(path: Path, sql: str) -> list[Any]:

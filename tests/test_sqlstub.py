@@ -13,6 +13,7 @@ from aquests.errors import RequestError
 from aquests.script import script
 from aquests.sqlstub import Sql
 from aquests.stub import PER_CALL
+from tests.face import own_engine
 
 
 class Plain(Sql):
@@ -34,9 +35,8 @@ class Plain(Sql):
 
 @pytest.fixture(autouse=True)
 def _own_engine() -> Iterator[None]:
-    before, script._engine = script._engine, None
-    yield
-    script._engine = before
+    with own_engine():
+        yield
 
 
 def stub(**options: Any) -> Plain:

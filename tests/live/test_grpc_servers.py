@@ -17,6 +17,7 @@ from aquests.exchange import Request
 from aquests.script import script
 from tests import servers
 from tests.certs import Certs
+from tests.face import ignore, own_engine
 from tests.peers import ScriptedPeer, http_peer, stall
 from tests.servers_grpc import SERVICE, GrpcServers, Stub, grpc_servers, note
 
@@ -30,13 +31,10 @@ def server(tmp_path_factory: pytest.TempPathFactory, certs: Certs) -> Iterator[G
 
 
 @pytest.fixture(autouse=True)
-def _own_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Each test has an engine of its own, and leaves none."""
-    monkeypatch.setattr(script, "_engine", None)
-    aquests.configure(5, callback=lambda response: None, http2_constreams=10)
-    yield
-    script.engine.run()
-    script.engine.close()
+def _own_engine() -> Iterator[None]:
+    with own_engine(workers=5, callback=ignore, http2_constreams=10):
+        yield
+        script.engine.run()
 
 
 def fetched(*requests: Request) -> list[Any]:

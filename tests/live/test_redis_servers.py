@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 import aquests
 from aquests.exchange import Response
 from aquests.protocols.rediscluster import slot_of
-from aquests.script import script
 from tests.certs import Certs
+from tests.face import answers, ignore, own_engine
 from tests.helpers import until
 from tests.servers import HOST
 from tests.servers_redis import RedisServer, redis_cluster, redis_server, require
@@ -39,17 +39,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RedisServ
 
 @pytest.fixture(autouse=True)
 def _own_engine() -> Iterator[None]:
-    before, script._engine = script._engine, None
-    aquests.configure(workers=1, callback=lambda response: None)  # one line: in the order of the calls
-    yield
-    if script._engine is not None:
-        script._engine.close()
-    script._engine = before
-
-
-def answers(*requests: Any) -> list[Response]:
-    aquests.fetchall()
-    return [request.response for request in requests]
+    with own_engine(workers=1, callback=ignore):  # one line: in the order of the calls
+        yield
 
 
 class Oracle:

@@ -1,0 +1,38 @@
+"""The script face in tests: ``aquests.get()`` and the stubs, on an engine of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import aquests
+from aquests.exchange import Response
+from aquests.script import script
+
+
+def ignore(response: Response) -> None:
+    """A callback for those who look at their requests later; without any each answer would be printed."""
+
+
+@contextmanager
+def own_engine(**settings: Any) -> Iterator[None]:
+    """An engine of its own behind the script face, which is closed afterwards; then the one from before is back.
+
+    It is made with ``settings``; without any by whoever uses it first, as in a fresh process.
+    """
+    before, script._engine = script._engine, None
+    try:
+        if settings:
+            aquests.configure(**settings)
+        yield
+    finally:
+        if script._engine is not None:
+            script._engine.close()
+        script._engine = before
+
+
+def answers(*requests: Any) -> list[Response]:
+    """Run what is queued, and return the response of each of these requests."""
+    aquests.fetchall()
+    return [request.response for request in requests]
