@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+from .delivery import Delivery
 from .dial import Dial, expired, overdue, stopped
 from .elsewhere import Elsewhere
 from .endpoint import Endpoint, Endpoints
-from .errors import AquestsError, RequestError, defect, let_go
-from .exchange import Exchange, Request, Response
+from .errors import AquestsError, RequestError, defect
+from .exchange import Exchange, Request
 from .lib.log import as_logger, get_logger
 from .lib.loop import Loop
 from .lib.resolver import Resolver
@@ -31,11 +32,11 @@ from .rules import Rules
 from .settings import Settings
 from .shortage import Shortage
 from .sources import Sources
-from .stats import Lane, Stats
 from .sweep import Sweep
 
 if TYPE_CHECKING:
     from .seam import Line, Wire
+    from .stats import Stats
 
 TURN: Final = 64
 """Answers a line gives to its own place before it yields to a place without any line."""
@@ -48,65 +49,60 @@ class Engine:
     __slots__ = (
         "__weakref__",
         "_again",
-        "_callback",
+        "_awake",
         "_channels",
         "_choosy",
+        "_delivery",
         "_dials",
-        "_escaped",
+        "_earlier",
         "_idle",
-        "_lanes",
         "_log",
         "_outdated",
         "_resolver",
         "_sessions",
+        "_settle",
         "_shortage",
         "_sources",
         "_stepping",
         "_stopping",
         "_sweep",
-        "_woken",
         "counted",
         "endpoints",
-        "finished",
         "lines",
         "loop",
-        "pending",
         "queue",
         "rules",
         "sent",
         "settings",
-        "stats",
         "take",
     )
 
     def __init__(self, settings: Settings | None = None, loop: Loop | None = None):
         self.loop = loop or Loop()
-        self.stats = Stats()
+        self._delivery = Delivery(self.stop)
         self.queue = Queue()
         self.endpoints = Endpoints(Fifo)
         self.rules = Rules(self.endpoints)
-        self.pending = 0
-        """Requests queued or in flight: what has not been answered."""
         self.lines = 0
         """Worker slots in use: lines open or being made."""
         self.counted = 0
-        """Requests queued since the last reset; the next req_id."""
+        """Requests queued since the engine was idle at a reset; the next req_id."""
+        self._earlier = 0
+        """How many of them were answered before the last reset."""
         self.sent = 0
-        self.finished = 0
         self._channels: dict[Line, None] = {}
         self._idle: dict[Line, None] = {}
         self._outdated: set[Line] = set()
         self._dials: dict[Dial, None] = {}
         self._again: deque[Exchange] = deque()
         self._sources = Sources()
-        self._lanes: dict[str, Lane] = {}
+        self._settle = self._delivery.settle
         self._resolver: Resolver | None = None
         self._sessions: Any = None
         self._stepping = False
         self._stopping = False
-        self._escaped: BaseException | None = None
-        """What a callback raised to leave the run: sys.exit(), Ctrl-C."""
-        self._woken = False
+        self._awake = False
+        """Within a step, or the loop has been woken for one."""
         self._shortage = Shortage(self.loop, self.queue, self._channels, self._idle)
         self._sweep = Sweep(self.loop, self._dials, self._channels, self._idle, self._expire)
         self.take: Callable[[Any], object] = _faceless
@@ -124,7 +120,7 @@ class Engine:
         self.settings = settings
         self.rules.configure(settings)
         self._log = as_logger(settings.logger) if settings.logger is not None else get_logger()
-        self._callback = settings.callback
+        self._delivery.log, self._delivery.callback = self._log, settings.callback
         self._weigh()
         self._sweep.note(min(settings.timeout, settings.deadline or settings.timeout))
         if old.line_key() != settings.line_key():
@@ -154,10 +150,9 @@ class Engine:
         """Queue a request whose ``endpoint`` is set; returns it. Only queues: I/O happens in ``step``."""
         request.req_id = self.counted  # as admit() does
         self.counted += 1
-        self.pending += 1
         self.queue.put(request, request.endpoint)
-        if not self._woken and not self._stepping:
-            self._woken = True
+        if not self._awake:
+            self._awake = True
             self.loop.wake()
         return request
 
@@ -165,7 +160,6 @@ class Engine:
         """Number and count a request that cannot be queued yet; ``release`` or ``refuse`` it later."""
         request.req_id = self.counted
         self.counted += 1
-        self.pending += 1
 
     def release(self, request: Request) -> None:
         """Queue an admitted request."""
@@ -174,11 +168,11 @@ class Engine:
 
     def refuse(self, request: Request, error: AquestsError) -> None:
         """Answer an admitted request with an error. From a callback only."""
-        self._fail(request.begin(monotonic(), self.settings), error)
+        self._delivery.fail(request.begin(monotonic(), self.settings), error)
 
     def ask_aside(self, request: Request) -> None:
         """Queue a request of our own, at the front: it is answered to its callback, and counted nowhere."""
-        self.pending += 1
+        self._delivery.aside += 1
         self.queue.put_back(request, request.endpoint)
         self.loop.wake()
 
@@ -186,6 +180,21 @@ class Engine:
         """Add a lazy source; it is advanced only as workers come free."""
         self._sources.append(iter(source))
         self.loop.wake()
+
+    @property
+    def stats(self) -> Stats:
+        """What has been counted since the last reset."""
+        return self._delivery.stats
+
+    @property
+    def finished(self) -> int:
+        """Requests answered since the last reset."""
+        return self._delivery.finished
+
+    @property
+    def pending(self) -> int:
+        """Requests queued or in flight: what has not been answered."""
+        return self.counted - self._earlier - self._delivery.finished + self._delivery.aside
 
     @property
     def idle(self) -> bool:
@@ -211,15 +220,14 @@ class Engine:
         Returns the number of events. Raises RuntimeError when entered again from a callback.
         """
         self.refuse_nesting()
-        self._stepping = True
-        self._woken = False
+        self._stepping = self._awake = True
         self.loop.now = monotonic()  # the host, or the program between two runs, may have taken its time
         try:
             self._start()
             events = self.loop.step(0.0 if self.idle else timeout)
             self._start()
         finally:
-            self._stepping = False
+            self._stepping = self._awake = False
         self._let_out()
         return events
 
@@ -245,24 +253,25 @@ class Engine:
     def hang_up(self) -> None:
         """Close every line. What is in flight is answered with Cancelled; what is queued stays queued."""
         self.refuse_nesting()
-        self._stepping = self._stopping = True
+        self._stepping = self._awake = self._stopping = True
         try:
             for dial in tuple(self._dials):
                 dial.cancel(stopped())
             for channel in tuple(self._channels):
                 channel.close(stopped() if channel.inflight else None)
             while self._again:
-                self._fail(self._again.popleft(), stopped())
+                self._delivery.fail(self._again.popleft(), stopped())
             self.loop.send()  # nothing goes out any more: closed lines are forgotten
         finally:
-            self._stepping = self._stopping = False
+            self._stepping = self._awake = self._stopping = False
             self._weigh()
         self._let_out()
 
     def _let_out(self) -> None:
         """Raise what a callback wanted to leave by, now that everything is in order."""
-        if self._escaped is not None:
-            error, self._escaped, self._stopping = self._escaped, None, False
+        error, self._delivery.escaped = self._delivery.escaped, None
+        if error is not None:
+            self._stopping = False
             self._weigh()
             raise error
 
@@ -276,11 +285,11 @@ class Engine:
 
     def reset(self) -> Stats:
         """Begin to count anew; returns what was counted. Only when nothing is pending."""
-        stats, self.stats = self.stats, Stats()
-        self._lanes = {}
-        self.sent = self.finished = 0
+        self._earlier += self.finished
+        stats = self._delivery.reset()
+        self.sent = 0
         if self.idle:
-            self.counted = 0
+            self.counted = self._earlier = 0
             for endpoint in self.endpoints:
                 endpoint.most, endpoint.shut_since = endpoint.limit, 0.0  # what was crowded then need not be now
         return stats
@@ -349,7 +358,8 @@ class Engine:
             self._slot_freed(dial.endpoint)
             if not self._shortage.bridges(x, error):
                 x.error, x.untouched, x.finished_at = error, True, monotonic()
-                self._go_on(x, self._judged(x))
+                if self._is_accepted(x):
+                    self._settle((x,))
             return
         self._shortage.end()
         dial.endpoint.shut_since = 0.0
@@ -365,7 +375,7 @@ class Engine:
             self._outdated.add(channel)  # made by settings that hold no more: for its rider alone
             self._choosy = True
         if self._stopping:
-            self._fail(x, stopped())
+            self._delivery.fail(x, stopped())
             channel.close()
             return
         self._send(channel, x.begin(self.loop.now, self.settings))
@@ -386,9 +396,18 @@ class Engine:
         crowded = len(queue.order) > 1
         if waiting and wire.room and not ((self._choosy or crowded) and self._yields(channel)):
             now = monotonic()
+            submit = channel.submit
             while True:
                 queue.size -= 1
-                self._send(channel, waiting.popleft().begin(now, self.settings))
+                x = waiting.popleft().begin(now, self.settings)
+                try:  # as _send() does, without the call
+                    if x.ruled:
+                        self._prepare(x)
+                    submit(x)
+                    channel.uses += 1
+                    self.sent += 1
+                except AquestsError as error:
+                    self._delivery.fail(x, error)
                 # The callback of one that could not be sent may have stopped the run, or this line.
                 if not wire.room or not waiting or ((self._choosy or crowded) and self._yields(channel)):
                     break
@@ -404,10 +423,10 @@ class Engine:
             if x.ruled:
                 self._prepare(x)
             channel.submit(x)
+            channel.uses += 1
+            self.sent += 1
         except AquestsError as error:
-            self._fail(x, error)
-            return
-        self.sent += 1
+            self._delivery.fail(x, error)
 
     def _prepare(self, x: Exchange) -> None:
         """What some exchanges need before they are sent. Raises TimedOut when it is too late for that."""
@@ -473,14 +492,14 @@ class Engine:
                 self._send(channel, x.begin(monotonic(), self.settings))
 
     def on_finished(self, channel: Line, exchanges: Sequence[Exchange]) -> None:
-        """Settle each exchange, then give the line its next work."""
+        """Settle them, but for those that are sent again, then give the line its next work."""
         now = monotonic()
+        plain = True
         for x in exchanges:
             x.finished_at = now
-            if x.error is None and x.codec is None and not x.head.special:  # type: ignore[union-attr]
-                self._settle(x)
-            else:
-                self._review(channel, x)
+            if x.error is not None or x.codec is not None or x.head.special:  # type: ignore[union-attr]
+                plain = False
+        self._settle(exchanges if plain else [x for x in exchanges if self._is_final(channel, x)])
         self._feed(channel)
 
     def on_closed(self, channel: Line, error: AquestsError | None) -> None:
@@ -500,80 +519,51 @@ class Engine:
         if endpoint.waiting and endpoint.listed is None:
             self.queue.enlist(endpoint)
 
-    # From an answer to the callback
+    # What is not a plain answer
 
-    def _settle(self, x: Exchange) -> None:
-        """Count, and hand to the user: the exactly-once end of every request. The hot path."""
-        request: Request = x.request  # type: ignore[assignment]
-        x.request = None
-        request.response = response = Response(x, request)
-        head = x.head
-        error = x.error
-        if request.req_id < 0:
-            self.finished -= 1  # asked aside
-        elif head is not None and (error is None or not isinstance(error, AquestsError)):
-            try:
-                lane = self._lanes[head.lane]
-            except KeyError:
-                lane = self._lanes[head.lane] = self.stats.lane(head.lane)
-            lane.settle(head.status, x.finished_at - x.started_at, len(x.body))
-        else:
-            self.stats.fail(self.stats.lane(response.lane), response.status_code, error)
-            let_go(error)
-        self.pending -= 1
-        self.finished += 1
-        callback = request.callback or self._callback
-        if callback is not None:
-            try:
-                callback(response)
-            except Exception:
-                self.stats.callback_errors += 1
-                self._log.exception("the callback of request %d raised", request.req_id)
-            except BaseException as error:  # not out of the middle of a batch: others are to be settled
-                self._escaped = self._escaped or error
-                self.stop()
-
-    def _review(self, channel: Line, x: Exchange) -> None:
-        """Not a plain answer: perhaps it is sent again, or asks for another request."""
-        again = None
+    def _is_final(self, channel: Line, x: Exchange) -> bool:
+        """Does it go to the user? Else its next attempt is on the way."""
         if isinstance(x.error, AquestsError):
             x.error.endpoint = x.error.endpoint or x.endpoint.label
             x.error.after = x.error.after or x.finished_at - x.sent_at
             again = free_retry(x, channel.uses)
             if again is not None:
                 self.stats.retries += 1
-                if not x.untouched:
+                if x.untouched:
+                    self._put_back(x, again)
+                else:
                     self._again.append(again)
-                    return
-        self._go_on(x, again or self._judged(x))
+                return False
+        return self._is_accepted(x)
 
-    def _go_on(self, x: Exchange, again: Exchange | None) -> None:
-        if again is None:
-            self._settle(x)
-        elif again.delay:
+    def _is_accepted(self, x: Exchange) -> bool:
+        """Have the rules of its protocol nothing more to ask for? Then it is decoded, and goes to the user."""
+        again = None
+        spec = x.endpoint.spec
+        try:
+            if x.error is None and not x.head.special:  # type: ignore[union-attr]
+                if x.codec is not None:
+                    x.codec.decode(x)
+            elif isinstance(x.error, AquestsError) and (self._stopping or not spec.hosts):
+                pass
+            elif spec.web:
+                again = self.rules.review(x)
+            else:
+                again = spec.load().review(x, Elsewhere(self.endpoints, self.queue, x.endpoint))
+        except Exception as error:  # a codec may be the user's; and whoever is to blame, an answer is due
+            self._log.error("an answer could not be read", exc_info=error)
+            x.error = defect(error, x.endpoint.label)
+        if again is not None:
+            self._put_back(x, again)
+        return again is None
+
+    def _put_back(self, x: Exchange, again: Exchange) -> None:
+        """Queue the next attempt of ``x`` at the front, now or after its delay."""
+        if again.delay:
             self.loop.at(self.loop.now + again.delay, lambda: self.queue.put_back(again, again.endpoint))
         else:
             self.stats.redirects += again.hops > x.hops
             self.queue.put_back(again, again.endpoint)
-
-    def _judged(self, x: Exchange) -> Exchange | None:
-        """What the rules of its protocol make of it: the next attempt; None: it goes to the user."""
-        if isinstance(x.error, AquestsError) and (self._stopping or not x.endpoint.spec.hosts):
-            return None
-        try:
-            if x.endpoint.spec.web:
-                return self.rules.review(x)
-            return x.endpoint.spec.load().review(x, Elsewhere(self.endpoints, self.queue, x.endpoint))  # type: ignore[no-any-return]
-        except Exception as error:  # a codec may be the user's; and whoever is to blame, an answer is due
-            self._log.error("an answer could not be read", exc_info=error)
-            x.error = defect(error, x.endpoint.label)
-            return None
-
-    def _fail(self, x: Exchange, error: AquestsError) -> None:
-        x.error = error
-        error.endpoint = error.endpoint or x.endpoint.label
-        x.finished_at = monotonic()
-        self._settle(x)
 
     # Lazy sources
 

@@ -194,6 +194,7 @@ class Line(Protocol):
 
     endpoint: Any
     uses: int
+    """Exchanges that it was handed; who hands them counts."""
     bytes_sent: int
     opened_at: float
     connect_seconds: float
@@ -221,9 +222,11 @@ class Line(Protocol):
 
     def open(self, address: Address, tls: Tls | None = None) -> None: ...
 
-    def submit(self, x: Exchange) -> None:
-        """Hand an exchange to the wire; it is sent at the end of the batch.
+    @property
+    def submit(self) -> Callable[[Exchange], None]:
+        """Hand an exchange to the wire; often the wire's own method.
 
+        It is sent at the end of the batch; who does this outside of a handler calls ``review`` then.
         Raises RequestError, with nothing changed, if it cannot be encoded.
         """
 

@@ -25,6 +25,7 @@ RANKS = {
     "lib": 3,
     "protocols": 3,
     "endpoint": 4,
+    "delivery": 5,
     "dial": 5,
     "pool": 5,
     "queue": 5,
@@ -83,11 +84,12 @@ CATCH_ALL = {
     "aquests/protocols/sqlite.py": 1,  # the same
     "aquests/protocols/grpc.py": 1,  # around the deserializer of a user's generated stub
     "aquests/sources.py": 1,  # around the user's lazy source
-    "aquests/engine.py": 2,  # around the user's callback, and around codecs, which may be the user's
+    "aquests/delivery.py": 1,  # around the user's callback
+    "aquests/engine.py": 1,  # around codecs, which may be the user's
 }
 """How often ``except Exception`` may stand where: only where a crash of foreign code must not end the run."""
 
-EXITS = {"aquests/engine.py": 1}
+EXITS = {"aquests/delivery.py": 1}
 """Where what leaves a program (``sys.exit()``, Ctrl-C) is held, to be raised when a batch is done: in callbacks."""
 
 CEILING = 600

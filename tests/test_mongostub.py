@@ -19,7 +19,6 @@ def queued(request: Any) -> Any:
     command = request.payload
     while engine.queue.size:
         engine.queue.take(request.endpoint)
-        engine.pending -= 1
     engine.counted = 0
     return command
 

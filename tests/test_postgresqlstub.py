@@ -47,7 +47,7 @@ def drop() -> None:
     engine = script.engine
     while (endpoint := engine.queue.first()) is not None:
         engine.queue.take(endpoint)
-        engine.pending -= 1
+        engine.counted -= 1
 
 
 def where(dbo: Postgresql) -> tuple[Any, ...]:

@@ -77,7 +77,7 @@ def test_server(server: str, url: str, auth: Any) -> None:
     assert (request.url, request.endpoint.options["auth"]) == (url, auth)
     assert request.endpoint.unix == (None if "unix" not in url else url.removeprefix("unix://").partition("?")[0])
     script.engine.queue.take(request.endpoint)
-    script.engine.pending = 0
+    script.engine.counted = 0
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def take(request: Any) -> list[list[bytes]]:
     """The commands of a queued request; the queue is empty again."""
     engine = script.engine
     engine.queue.take(request.endpoint)
-    engine.pending -= 1
+    engine.counted -= 1
     payload = request.payload
     return said(payload if isinstance(payload, bytes) else payload.data)
 

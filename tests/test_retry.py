@@ -186,7 +186,7 @@ def test_what_wants_a_fresh_line_joins_none_that_may_be_stale(uses: int, infligh
         engine._join(line)  # type: ignore[arg-type]
         assert (line.submitted, list(engine._again)) == (([x], []) if joins else ([], [x]))
         engine._again.clear()
-        engine.pending = rig.asked = 0
+        engine.counted = rig.asked = 0
 
 
 # -- the rule itself -----------------------------------------------------------------------------------------------

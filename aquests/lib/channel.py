@@ -27,6 +27,8 @@ from .poller import READ, WRITE
 from .stacked import Stacked
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..exchange import Exchange
     from ..seam import Address, MakeWire, Owner, Tls, Wire
     from .loop import Loop
@@ -58,7 +60,12 @@ class Channel(BaseChannel["Wire"]):
         "_sock",
         "_tls",
         "_unsent",
+        "submit",
     )
+
+    submit: Callable[[Exchange], None]
+    """The wire's own: a layer between would cost every request. What it puts into the outbox is sent at the end of the
+    batch, which a handler sees to when it ends, and ``review()`` for who submits outside of one."""
 
     def __init__(self, loop: Loop, owner: Owner, endpoint: Any, make_wire: MakeWire, patience: float):
         super().__init__(loop, owner, endpoint, make_wire, patience)
@@ -183,6 +190,7 @@ class Channel(BaseChannel["Wire"]):
         self.opened_at = self.loop.now
         wire = self.wire = self._make_wire(alpn)
         self._outbox = wire.outbox
+        self.submit = wire.submit
         self._resume = self._on_open if self._tls is None else self._on_open_tls
         self.loop.modify(self._fd, READ | WRITE if self.blocked else READ)
         self.loop.handle(self._fd, self._on_writable if self.blocked else self._resume)
@@ -212,7 +220,10 @@ class Channel(BaseChannel["Wire"]):
         finished = wire.receive(data)
         if finished:
             self._on_finished(self, finished)
-            if self._due and not wire.room and not wire.begun and wire.reusable:
+            if self._outbox and not wire.room and not wire.begun and wire.reusable:
+                if not self._due:  # as _flush() does
+                    self._due = True
+                    self._outgoing.append(self)
                 return  # the plain turn: answered, and asked again
         self._after()
         if len(data) == RECEIVE:
@@ -277,7 +288,10 @@ class Channel(BaseChannel["Wire"]):
         finished = wire.receive(data)
         if finished:
             self._on_finished(self, finished)
-            if self._due and not wire.room and not wire.begun and wire.reusable:
+            if self._outbox and not wire.room and not wire.begun and wire.reusable:
+                if not self._due:  # as _flush() does
+                    self._due = True
+                    self._outgoing.append(self)
                 return  # the plain turn: answered, and asked again
         self._after()
 
@@ -339,17 +353,6 @@ class Channel(BaseChannel["Wire"]):
         self.close(fault)
 
     # Sending
-
-    def submit(self, x: Exchange) -> None:
-        """Hand an exchange to the wire; it is sent at the end of the batch.
-
-        Raises RequestError, with nothing changed, if it cannot be encoded.
-        """
-        self.wire.submit(x)  # type: ignore[union-attr]
-        self.uses += 1
-        if not self._due:  # as _flush does
-            self._due = True
-            self._outgoing.append(self)
 
     def _flush(self) -> None:
         """Send the outbox at the end of the loop's batch."""

@@ -99,7 +99,6 @@ class PolledChannel(BaseChannel["Driver"]):
         """
         driver: Driver = self.wire  # type: ignore[assignment]
         driver.submit(x)
-        self.uses += 1
         if driver.error is not None:
             self._drop()
         if driver.unsent or driver.error is not None:

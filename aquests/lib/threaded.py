@@ -121,7 +121,6 @@ class ThreadedChannel(BaseChannel["Worker"]):
         assert self.wire is not None
         self.wire.submit(x)
         self._jobs.put((x.payload, x.patience))
-        self.uses += 1
 
     def review(self) -> None:
         """Nothing is left to do after the line was fed."""

@@ -138,6 +138,7 @@ class Real:
     def ask(self, payload: Any = b"q") -> Exchange:
         x = exchange(payload)
         self.channel.submit(x)
+        self.channel.review()  # it was fed outside of a handler
         self.loop.send()
         return x
 

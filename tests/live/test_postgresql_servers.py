@@ -487,7 +487,7 @@ def test_a_stop_in_mid_run_answers_what_is_in_flight(server: PostgresServer):
         endpoint = engine.queue.first()
         assert endpoint is not None
         engine.queue.take(endpoint)
-        engine.pending -= 1
+        engine.counted -= 1
 
 
 # Loops
