@@ -10,7 +10,6 @@ import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -50,20 +49,6 @@ def fake(poller, clock) -> Iterator[Loop]:
     made = Loop(poller, clock)
     yield made
     made.close()
-
-
-@pytest.fixture
-def pair() -> Iterator[Callable[[], tuple[socket.socket, socket.socket]]]:
-    with ExitStack() as stack:
-
-        def make() -> tuple[socket.socket, socket.socket]:
-            ends = socket.socketpair()
-            for end in ends:
-                stack.enter_context(end)
-                end.setblocking(False)
-            return ends
-
-        yield make
 
 
 class Log:

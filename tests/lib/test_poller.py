@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import select
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,20 +23,6 @@ def poller(request) -> Iterator[Poller]:
     made = request.param()
     yield made
     made.close()
-
-
-@pytest.fixture
-def pair() -> Iterator[Callable[[], tuple[socket.socket, socket.socket]]]:
-    with ExitStack() as stack:
-
-        def make() -> tuple[socket.socket, socket.socket]:
-            ends = socket.socketpair()
-            for end in ends:
-                stack.enter_context(end)
-                end.setblocking(False)
-            return ends
-
-        yield make
 
 
 def ready(poller: Poller, timeout: float | None = 0.0) -> dict[int, int]:
