@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -61,6 +62,15 @@ def until(condition: Callable[[], object], patience: float = 5.0, between: Calla
             time.sleep(0.001)
         else:
             between()
+
+
+def accepts(port: int) -> bool:
+    """Does anybody listen at this port of 127.0.0.1?"""
+    try:
+        socket.create_connection(("127.0.0.1", port), 1.0).close()
+    except OSError:
+        return False
+    return True
 
 
 class Leftovers:

@@ -7,29 +7,20 @@ is not installed (see ``tests/live/conftest.py`` about skips that fail).
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import re
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.asgi import PAGE
 from tests.certs import Certs, tls_certs
-from tests.helpers import ROOT
+from tests.serving import HOST, Server, new_room, require_package, require_program, running
 
 __all__ = [
     "PAGE",
     "Certs",
-    "Server",
     "granian",
     "h2o",
     "hypercorn",
@@ -40,37 +31,8 @@ __all__ = [
     "tls_certs",
 ]
 
-HOST = "127.0.0.1"
-START = 15.0
-"""Seconds a server may take to answer, on a loaded machine."""
 BIG = 8 * 1024 * 1024
 """Bytes of nginx's /big."""
-
-
-@dataclass
-class Server:
-    """A running server. ``tls_port`` is 0 without certificates; ``path`` is its unix socket, if it has one."""
-
-    process: subprocess.Popen[bytes]
-    directory: Path
-    port: int
-    tls_port: int = 0
-    path: str = ""
-    root: Path = field(default_factory=Path)
-
-    @property
-    def url(self) -> str:
-        """``http://host:port``, without a slash at the end."""
-        return f"http://{HOST}:{self.port}"
-
-    @property
-    def tls_url(self) -> str:
-        """``https://localhost:port``, without a slash at the end."""
-        return f"https://localhost:{self.tls_port}"
-
-    def log(self) -> str:
-        """What the server has printed."""
-        return (self.directory / "output").read_text(errors="replace")
 
 
 # --- nginx -------------------------------------------------------------------------------------------------
@@ -120,8 +82,8 @@ def nginx(directory: Path, certs: Certs | None = None, *, http2: bool = False, e
     /slow/4k, /redirect, /empty, /status (its counters), PUT and DELETE in /put/. With ``certs`` also TLS on a
     second port, with ``http2`` by ALPN there. ``extra`` is put into the server block.
     """
-    program = _program("nginx")
-    directory = _room(directory, "nginx")
+    program = require_program("nginx")
+    directory = new_room(directory, "nginx")
     root = directory / "root"
     (root / "put").mkdir(parents=True)
     (root / "4k").write_bytes(PAGE)
@@ -140,7 +102,7 @@ def nginx(directory: Path, certs: Certs | None = None, *, http2: bool = False, e
         (directory / "nginx.conf").write_text(config)
         return [program, "-p", str(directory), "-e", "stderr", "-c", str(directory / "nginx.conf")]
 
-    with _running(command, directory, tls=certs is not None) as server:
+    with running(command, directory, tls=certs is not None) as server:
         server.path, server.root = str(directory / "sock"), root
         yield server
 
@@ -160,8 +122,8 @@ def _nginx_tls(program: str, port: int, certs: Certs, http2: bool) -> str:
 @contextlib.contextmanager
 def nghttpd(directory: Path, certs: Certs | None = None) -> Iterator[Server]:
     """nghttp2's server: /4k by HTTP/2 only, in clear by prior knowledge, or by TLS if there are ``certs``."""
-    program = _program("nghttpd")
-    directory = _room(directory, "nghttpd")
+    program = require_program("nghttpd")
+    directory = new_room(directory, "nghttpd")
     (directory / "4k").write_bytes(PAGE)
     options = ["-a", HOST, "-d", str(directory)]
 
@@ -170,7 +132,7 @@ def nghttpd(directory: Path, certs: Certs | None = None) -> Iterator[Server]:
             return [program, *options, "--no-tls", str(port)]
         return [program, *options, str(tls_port), certs.good.key, certs.good.cert]
 
-    with _running(command, directory, clear=certs is None, tls=certs is not None) as server:
+    with running(command, directory, clear=certs is None, tls=certs is not None) as server:
         yield server
 
 
@@ -187,8 +149,8 @@ hosts: {{default: {{paths: {{"/": {{file.dir: {dir}/root}}}}}}}}
 @contextlib.contextmanager
 def h2o(directory: Path, certs: Certs | None = None) -> Iterator[Server]:
     """h2o: /4k by HTTP/1.1 and HTTP/2, in clear also by upgrade, and with ``certs`` by TLS on a second port."""
-    program = _program("h2o")
-    directory = _room(directory, "h2o")
+    program = require_program("h2o")
+    directory = new_room(directory, "h2o")
     (directory / "root").mkdir()
     (directory / "root" / "4k").write_bytes(PAGE)
 
@@ -204,15 +166,15 @@ def h2o(directory: Path, certs: Certs | None = None) -> Iterator[Server]:
         (directory / "h2o.conf").write_text(config)
         return [program, "-m", "worker", "-c", str(directory / "h2o.conf")]
 
-    with _running(command, directory, tls=certs is not None) as server:
+    with running(command, directory, tls=certs is not None) as server:
         yield server
 
 
 @contextlib.contextmanager
 def tinyproxy(directory: Path, user: str = "", password: str = "") -> Iterator[Server]:
     """An HTTP proxy: absolute form and CONNECT (to any port), with Basic authentication if there is a user."""
-    program = _program("tinyproxy")
-    directory = _room(directory, "tinyproxy")
+    program = require_program("tinyproxy")
+    directory = new_room(directory, "tinyproxy")
 
     def command(port: int, _: int) -> list[str]:
         config = [f"Port {port}", f"Listen {HOST}", "Timeout 600", "MaxClients 200", "LogLevel Warning"]
@@ -221,20 +183,20 @@ def tinyproxy(directory: Path, user: str = "", password: str = "") -> Iterator[S
         (directory / "tinyproxy.conf").write_text("\n".join(config) + "\n")
         return [program, "-d", "-c", str(directory / "tinyproxy.conf")]
 
-    with _running(command, directory) as server:
+    with running(command, directory) as server:
         yield server
 
 
 @contextlib.contextmanager
 def microsocks(directory: Path, user: str = "", password: str = "") -> Iterator[Server]:
     """A SOCKS5 proxy, with user name and password (RFC 1929) if there is a user."""
-    program = _program("microsocks")
+    program = require_program("microsocks")
 
     def command(port: int, _: int) -> list[str]:
         secret = ["-u", user, "-P", password] if user else []
         return [program, "-i", HOST, "-p", str(port), *secret]
 
-    with _running(command, _room(directory, "microsocks")) as server:
+    with running(command, new_room(directory, "microsocks")) as server:
         yield server
 
 
@@ -244,7 +206,7 @@ def microsocks(directory: Path, user: str = "", password: str = "") -> Iterator[
 @contextlib.contextmanager
 def granian(directory: Path, certs: Certs | None = None, *, http: str = "auto") -> Iterator[Server]:
     """``tests/asgi.py`` on granian: HTTP/1.1, HTTP/2 and WebSocket, in clear or, with ``certs``, by TLS."""
-    _package("granian")
+    require_package("granian")
     options = ["--interface", "asgi", "--host", HOST, "--http", http, "--no-access-log"]
 
     def command(port: int, tls_port: int) -> list[str]:
@@ -252,14 +214,14 @@ def granian(directory: Path, certs: Certs | None = None, *, http: str = "auto") 
         number = tls_port if certs else port
         return [sys.executable, "-m", "granian", *options, "--port", str(number), *files, "tests.asgi:app"]
 
-    with _running(command, _room(directory, "granian"), clear=certs is None, tls=certs is not None) as server:
+    with running(command, new_room(directory, "granian"), clear=certs is None, tls=certs is not None) as server:
         yield server
 
 
 @contextlib.contextmanager
 def hypercorn(directory: Path, certs: Certs | None = None) -> Iterator[Server]:
     """``tests/asgi.py`` on hypercorn: HTTP/1.1, HTTP/2 and WebSocket, in clear and, with ``certs``, by TLS."""
-    _package("hypercorn")
+    require_package("hypercorn")
 
     def command(port: int, tls_port: int) -> list[str]:
         places = ["--bind", f"{HOST}:{port}"]
@@ -268,80 +230,5 @@ def hypercorn(directory: Path, certs: Certs | None = None) -> Iterator[Server]:
             places += ["--certfile", certs.good.cert, "--keyfile", certs.good.key]
         return [sys.executable, "-m", "hypercorn", "--graceful-timeout", "0", *places, "tests.asgi:app"]
 
-    with _running(command, _room(directory, "hypercorn"), tls=certs is not None) as server:
+    with running(command, new_room(directory, "hypercorn"), tls=certs is not None) as server:
         yield server
-
-
-# --- what they share -----------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _running(
-    command: Callable[[int, int], list[str]], directory: Path, *, clear: bool = True, tls: bool = False
-) -> Iterator[Server]:
-    """Start, wait until all ports accept, and stop.
-
-    Between choosing a port and binding it somebody else may take it: then the server ends, and is started
-    again with other ports.
-    """
-    for _ in range(5):
-        port, tls_port = _free_ports()
-        with (directory / "output").open("wb") as output:
-            process = subprocess.Popen(
-                command(port, tls_port), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-            )
-        server = Server(process, directory, port if clear else 0, tls_port if tls else 0)
-        try:
-            if all([_answers(process, number) for number in (server.port, server.tls_port) if number]):
-                yield server
-                return
-        finally:
-            _stop(process)
-    raise AssertionError(f"{directory.name} does not start: {server.log()}")
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as two:
-        one.bind((HOST, 0))
-        two.bind((HOST, 0))
-        return one.getsockname()[1], two.getsockname()[1]
-
-
-def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
-    """Wait until the port accepts; False when the server has ended instead, or takes too long."""
-    deadline = time.monotonic() + START
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            socket.create_connection((HOST, port), timeout=1.0).close()
-            return process.poll() is None
-        except OSError:
-            time.sleep(0.01)
-    return False
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(10.0)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _program(name: str) -> str:
-    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-    return found or pytest.skip(f"{name} is not installed")
-
-
-def _package(name: str) -> None:
-    if importlib.util.find_spec(name) is None:
-        pytest.skip(f"{name} is not installed")
-
-
-def _room(directory: Path, name: str) -> Path:
-    """A directory of its own for each server, so that one test may start several."""
-    number = sum(1 for path in directory.glob(f"{name}*"))
-    room = directory / f"{name}{number}"
-    room.mkdir(parents=True)
-    return room

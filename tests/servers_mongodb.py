@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.certs import Certs
-from tests.helpers import ROOT, until
+from tests.helpers import ROOT, accepts, until
+from tests.serving import free_ports, stop
 
 CACHE = Path.home() / ".cache" / "aquests" / "ferretdb"
 HOW = "no mongod on the path and no FerretDB in the cache: install mongod, or run .ci/ferretdb (needs Go)"
@@ -48,20 +48,14 @@ def mongodb_server(directory: Path, certs: Certs | None = None, user: User | Non
     found = program()
     if found is None:
         pytest.skip(HOW)
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+    port, _ = free_ports()
     is_mongod = found.endswith("mongod")
     arguments = (_mongod if is_mongod else _ferretdb)(directory, port, certs, user)
     process = subprocess.Popen([found, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
 
     def answers() -> bool:
         assert process.poll() is None, "the server ended at once"
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            return False
-        return True
+        return accepts(port)
 
     try:
         until(answers, 30.0)
@@ -69,8 +63,7 @@ def mongodb_server(directory: Path, certs: Certs | None = None, user: User | Non
             _create(port, certs, user)
         yield Server(f"127.0.0.1:{port}", process)
     finally:
-        process.terminate()
-        process.wait(20)
+        stop(process)
 
 
 def _mongod(directory: Path, port: int, certs: Certs | None, user: User | None) -> list[str]:

@@ -23,7 +23,7 @@ from typing import Any, TypedDict
 import pytest
 
 from tests.certs import Certs
-from tests.servers import HOST, Server, _free_ports, _program, _room, _running
+from tests.serving import HOST, Server, free_ports, new_room, require_program, running
 
 USER, PASSWORD = "tester", "s3cret'pa:ss w@rd"
 """A superuser. Over TCP the password is asked for, over the unix socket it is not."""
@@ -129,7 +129,7 @@ def postgresql(certs: Certs | None = None, **settings: str) -> Iterator[Postgres
         initdb = [str(programs / "initdb"), "-D", str(directory / "data"), "-U", USER, "-A", "scram-sha-256"]
         _run([*initdb, "-E", "UTF8", "--locale=C", "-N", "--pwfile", str(directory / "password")], directory)
         (directory / "data" / "pg_hba.conf").write_text(_HBA)
-        port = _free_ports()[0]
+        port = free_ports()[0]
         given = {**_SETTINGS, "port": str(port), "unix_socket_directories": str(directory), **settings}
         if certs is not None:
             given |= _tls_settings(certs, directory / "data")
@@ -158,7 +158,7 @@ def shop(directory: Path) -> Iterator[PostgresServer]:
 @contextlib.contextmanager
 def pgbouncer(directory: Path, behind: PostgresServer, **settings: str) -> Iterator[Server]:
     """PgBouncer in transaction mode in front of all databases of a server."""
-    program = _program("pgbouncer")
+    program = require_program("pgbouncer")
     home = _directory("aquests-pgbouncer-")
     users = home / "users"
     users.write_text(f'"{USER}" "{PASSWORD}"\n')
@@ -181,7 +181,7 @@ def pgbouncer(directory: Path, behind: PostgresServer, **settings: str) -> Itera
         return [program, *(["-u", _owner().pw_name] if os.geteuid() == 0 else []), str(home / "ini")]
 
     try:
-        with _running(command, _room(directory, "pgbouncer")) as server:
+        with running(command, new_room(directory, "pgbouncer")) as server:
             yield server
     finally:
         shutil.rmtree(home, ignore_errors=True)

@@ -22,7 +22,7 @@ import pytest
 
 from tests.certs import Certs
 from tests.helpers import until
-from tests.servers import HOST, Server, _answers, _free_ports, _room, _stop
+from tests.serving import HOST, Server, accepting, free_ports, new_room, stop
 
 SLOTS = 16384
 BUS = 10_000
@@ -52,7 +52,7 @@ class RedisServer(Server):
             self.process = subprocess.Popen(
                 self.command, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
             )
-        return all([_answers(self.process, port) for port in (self.port, self.tls_port) if port])
+        return all([accepting(self.process, port) for port in (self.port, self.tls_port) if port])
 
     def kill(self) -> None:
         """End it without a word to anybody."""
@@ -99,8 +99,8 @@ def redis_server(directory: Path, *lines: str, certs: Certs | None = None) -> It
     require()
     if certs is not None and not _speaks_tls():
         pytest.skip("this redis-server speaks no TLS")
-    ports = _ports_with_bus if "cluster-enabled yes" in lines else _free_ports
-    with _started(_room(directory, "redis"), lines, certs, ports) as server:
+    ports = _ports_with_bus if "cluster-enabled yes" in lines else free_ports
+    with _started(new_room(directory, "redis"), lines, certs, ports) as server:
         yield server
 
 
@@ -112,7 +112,7 @@ def redis_cluster(directory: Path, nodes: int = 3) -> Iterator[list[RedisServer]
     with contextlib.ExitStack() as stack:
         servers = []
         for _ in range(nodes):
-            servers.append(stack.enter_context(_started(_room(directory, "node"), lines, None, _ports_with_bus)))
+            servers.append(stack.enter_context(_started(new_room(directory, "node"), lines, None, _ports_with_bus)))
         _join(servers)
         yield servers
 
@@ -159,13 +159,13 @@ def _started(room: Path, lines: Sequence[str], certs: Certs | None, ports: Any) 
                 yield server
                 return
         finally:
-            _stop(server.process)
+            stop(server.process)
     raise AssertionError(f"{room.name} does not start: {server.log()}")
 
 
 def _ports_with_bus() -> tuple[int, int]:
     while True:
-        port, _ = _free_ports()
+        port, _ = free_ports()
         if port + BUS < 65536:
             with contextlib.suppress(OSError), socket.socket() as bus:
                 bus.bind((HOST, port + BUS))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ import pytest
 
 from aquests import demo, demostages
 from aquests.demo import Servers, Visit, servers
-from aquests.demodatabases import HOST
 from aquests.demoservers import PAGE
 from aquests.demostages import STAGES, Stage
 from aquests.errors import ConnectError, RequestError
@@ -25,7 +23,7 @@ from aquests.lib.console import Progress
 from aquests.verbs import get
 from tests.command import run, spawn
 from tests.face import own_engine
-from tests.helpers import until
+from tests.helpers import accepts, until
 from tests.peers import http_peer
 
 WEB = ("HTTP/1.1",)
@@ -37,14 +35,6 @@ def engine() -> Iterator[None]:
     """An engine of the test's own behind the script face."""
     with own_engine():
         yield
-
-
-def accepts(port: int) -> bool:
-    try:
-        socket.create_connection((HOST, port), 1.0).close()
-    except OSError:
-        return False
-    return True
 
 
 def port_of(running: Servers) -> int:

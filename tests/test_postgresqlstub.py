@@ -20,6 +20,7 @@ from aquests.errors import AquestsError, ConnectError, PeerClosed, RequestError
 from aquests.exchange import Response
 from aquests.postgresqlstub import LIBPQ, Postgresql
 from aquests.script import script
+from tests.face import answers, ignore, own_engine
 from tests.peers import ScriptedPeer
 
 SECRET = "hunter2-hunter2"
@@ -29,17 +30,8 @@ SECRET = "hunter2-hunter2"
 def _own_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGSSLMODE", "PGHOSTADDR"):
         monkeypatch.delenv(name, raising=False)
-    before, script._engine = script._engine, None
-    aquests.configure(callback=lambda response: None)
-    yield
-    if script._engine is not None:
-        script._engine.close()
-    script._engine = before
-
-
-def answers(*requests: Any) -> list[Response]:
-    aquests.fetchall()
-    return [request.response for request in requests]
+    with own_engine(callback=ignore):
+        yield
 
 
 def drop() -> None:

@@ -20,6 +20,7 @@ from aquests.redisstub import AS_SET, AsSets, Blocking
 from aquests.script import script
 from aquests.settings import Settings
 from tests.certs import Certs
+from tests.face import answers, ignore, own_engine
 from tests.loopback import exchange
 from tests.peers import ScriptedPeer, expect, refused_port, relay, say
 from tests.resp import OK, Error, redis_peer, resp, said
@@ -29,18 +30,8 @@ SECRET = "hunter2-hunter2"
 
 @pytest.fixture(autouse=True)
 def _own_engine() -> Iterator[None]:
-    before, script._engine = script._engine, None
-    aquests.configure(callback=lambda response: None)
-    yield
-    if script._engine is not None:
-        script._engine.close()
-    script._engine = before
-
-
-def answers(*requests: Any) -> list[Response]:
-    """Run, and return the response of each request."""
-    aquests.fetchall()
-    return [request.response for request in requests]
+    with own_engine(callback=ignore):
+        yield
 
 
 def place(peer: ScriptedPeer) -> str:

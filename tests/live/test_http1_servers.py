@@ -16,7 +16,8 @@ from aquests.exchange import Response
 from tests import servers
 from tests.certs import Certs
 from tests.rig import Rig, codes
-from tests.servers import BIG, PAGE, Server
+from tests.servers import BIG, PAGE
+from tests.serving import Server
 
 PAGE_SUM = hashlib.sha256(PAGE).hexdigest()
 

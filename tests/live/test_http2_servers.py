@@ -17,7 +17,8 @@ from aquests.errors import TimedOut, TooLarge
 from tests import servers
 from tests.certs import Certs
 from tests.rig import Rig, bodies, codes
-from tests.servers import BIG, PAGE, Server
+from tests.servers import BIG, PAGE
+from tests.serving import Server
 
 PAGE_SUM = hashlib.sha256(PAGE).hexdigest()
 

@@ -28,6 +28,7 @@ from aquests.lib.poller import Poller, SelectPoller
 from aquests.script import script
 from aquests.settings import Settings
 from tests.certs import Certs
+from tests.face import answers, ignore, own_engine
 from tests.helpers import until
 from tests.peers import ScriptedPeer
 from tests.servers_postgresql import DATABASE, PASSWORD, USER, PostgresServer, pgbouncer, postgresql
@@ -51,17 +52,8 @@ def secure(certs: Certs) -> Iterator[PostgresServer]:
 
 @pytest.fixture(autouse=True)
 def _own_engine() -> Iterator[None]:
-    before, script._engine = script._engine, None
-    aquests.configure(workers=4, callback=lambda response: None)
-    yield
-    if script._engine is not None:
-        script._engine.close()
-    script._engine = before
-
-
-def answers(*requests: Any) -> list[Response]:
-    aquests.fetchall()
-    return [request.response for request in requests]
+    with own_engine(workers=4, callback=ignore):
+        yield
 
 
 def stub(server: PostgresServer, dbname: str = DATABASE, **options: Any) -> Any:

@@ -19,8 +19,8 @@ from aquests.protocols.rediscluster import slot_of
 from tests.certs import Certs
 from tests.face import answers, ignore, own_engine
 from tests.helpers import until
-from tests.servers import HOST
 from tests.servers_redis import RedisServer, redis_cluster, redis_server, require
+from tests.serving import HOST
 
 SECRET = "hunter2-hunter2"
 

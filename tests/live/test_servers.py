@@ -14,7 +14,8 @@ import pytest
 
 from tests import servers
 from tests.certs import Certs
-from tests.servers import HOST, PAGE, Server
+from tests.servers import PAGE
+from tests.serving import HOST, Server
 
 
 def fetch(

@@ -21,7 +21,7 @@ from aquests.script import script
 from aquests.websockets import PING, PONG
 from tests import servers
 from tests.certs import Certs
-from tests.servers import HOST, Server
+from tests.serving import HOST, Server
 
 MESSAGES: list[str | bytes] = [
     "",
