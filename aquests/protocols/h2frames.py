@@ -82,8 +82,8 @@ MAX_CONTINUATIONS: Final = 128
 
 HEAD: Final = 9
 _HEAD: Final = Struct(">BHBBI")
-unpack_head: Final = _HEAD.unpack_from
-"""``(length >> 16, length & 0xFFFF, kind, flags, stream)`` at an offset; the stream with its reserved bit."""
+unpack_head: Final = Struct(">BHHI").unpack_from
+"""``(length >> 16, length & 0xFFFF, kind << 8 | flags, stream)`` at an offset; the stream with its reserved bit."""
 _SETTING: Final = Struct(">HI")
 _NUMBER: Final = Struct(">I")
 _GOAWAY: Final = Struct(">II")

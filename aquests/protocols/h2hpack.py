@@ -24,7 +24,7 @@ from typing import Final, Generic, TypeVar
 
 from hpack.table import HeaderTable
 
-from .h2frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, Fault
+from .h2frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, LEAST_FRAME, Fault
 from .h2huffman import decode_huffman
 from .http1head import MAX_HEAD, MAX_HEADERS
 
@@ -130,13 +130,14 @@ class Blocks(Generic[Made]):
 class Decoder(Generic[Made]):
     """The dynamic table of one line. Each block must be decoded, in order, even if nobody wants it any more."""
 
-    __slots__ = ("_added", "_blocks", "_changed", "_entries", "_known", "_late", "_most", "_own", "_pure", "_size")
+    __slots__ = ("_added", "_blocks", "_changed", "_entries", "_known", "_late", "_most", "_pure", "_size", "own")
 
     def __init__(self, blocks: Blocks[Made]):
         self._blocks = blocks
         self._known = blocks.known
-        self._own: dict[bytes, Made] = {}
-        """Blocks that look into the table as it is now."""
+        self.own: dict[bytes, Made] = {}
+        """Blocks that leave the table as it is, none longer than a frame: who finds one in here need not ``decode`` it.
+        Emptied when the table changes, as some of them look into it."""
         self._entries: deque[Pair] = deque()
         self._size = 0
         self._most = TABLE_SIZE
@@ -151,7 +152,7 @@ class Decoder(Generic[Made]):
 
     def decode(self, block: bytes) -> Made:
         """What ``make`` made of the block's fields. Raises Fault: the line cannot go on then."""
-        made = self._own.get(block)
+        made = self.own.get(block)
         if made is not None:
             return made
         known = self._known.get(block)
@@ -160,9 +161,18 @@ class Decoder(Generic[Made]):
         made, added = known
         if added:
             self._late.append(added)
-            if self._own:
-                self._own.clear()
+            if self.own:
+                self.own.clear()
+        else:
+            self._keep(block, made)
         return made
+
+    def _keep(self, block: bytes, made: Made) -> None:
+        """This block leaves the table as it is."""
+        if len(block) <= LEAST_FRAME:
+            if len(self.own) >= MAX_OWN:
+                self.own.clear()
+            self.own[block] = made
 
     def _decode(self, block: bytes) -> Made:
         self._pure = True
@@ -176,10 +186,10 @@ class Decoder(Generic[Made]):
             self._known[block] = (made, added)
             if added:
                 self._late.append(added)
-        if self._changed or len(self._own) >= MAX_OWN:
-            self._own.clear()
-        if not self._pure and not self._changed:
-            self._own[block] = made
+        if self._changed:
+            self.own.clear()
+        elif not self._pure:
+            self._keep(block, made)
         return made
 
     def _read(self, block: bytes) -> tuple[Pair, ...]:

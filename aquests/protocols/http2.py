@@ -41,7 +41,11 @@ if TYPE_CHECKING:
     from .h2head import Fields
 
 _ENOUGH: Final = HALF + LEAST_FRAME
-_LAST: Final = END_HEADERS | END_STREAM
+# Kind and flags of the frames that most answers are made of.
+_HEADERS: Final = HEADERS << 8 | END_HEADERS
+_DATA: Final = DATA << 8
+_LAST_DATA: Final = DATA << 8 | END_STREAM
+_LAST_HEADERS: Final = HEADERS << 8 | END_HEADERS | END_STREAM
 
 
 def lines(place: Any, extra: Pairs, settings: Any, demote: Callable[[], None] | None) -> Callable[[str | None], Http2]:
@@ -135,19 +139,24 @@ class Http2(Http2Line):
             data = self._rest + data
         at, end = 0, len(data)
         streams = self._streams
+        known = self._decoder.own
         plain = self._greeted and self._block is None
         try:
             if self._cut is not None:
                 at = self._go_on(self._cut, data)
             while end - at >= HEAD:
-                high, low, kind, flags, number = unpack_head(data, at)
+                high, low, what, number = unpack_head(data, at)
                 length = high << 16 | low
                 start = at + HEAD
                 at = start + length
                 if plain and at <= end and length <= LEAST_FRAME and (stream := streams.get(number)) is not None:
+                    if what == _HEADERS:
+                        block = data[start:at]
+                        at = self._whole_head(stream, known.get(block) or self._decoder.decode(block), data, at)
+                        continue
                     x = stream.x
-                    if kind == DATA:
-                        if flags == END_STREAM and stream.left == length and not stream.first and not stream.uploading:
+                    if what == _LAST_DATA:
+                        if stream.left == length and not stream.first and not stream.uploading:
                             self._credit -= length
                             if self._credit < HALF:
                                 self._give_credit()
@@ -159,10 +168,11 @@ class Http2(Http2Line):
                             del self.inflight[x]
                             self._finished.append(x)
                             continue
-                        if stream.body is not None and not flags:
+                    elif what == _DATA:
+                        if stream.body is not None:
                             self._data(0, number, memoryview(data)[start:at])
                             continue
-                        if not flags and 0 < length <= stream.left and not stream.first and stream.credit > _ENOUGH:
+                        if 0 < length <= stream.left and not stream.first and stream.credit > _ENOUGH:
                             self._credit -= length
                             if self._credit < HALF:
                                 self._give_credit()
@@ -171,12 +181,11 @@ class Http2(Http2Line):
                             stream.left -= length
                             stream.first = data[start:at]
                             continue
-                    elif kind == HEADERS and flags == END_HEADERS:
-                        self._whole_head(stream, self._decoder.decode(data[start:at]))
+                    elif what == _LAST_HEADERS and stream.left >= 0:
+                        block = data[start:at]
+                        self._whole_trailers(stream, known.get(block) or self._decoder.decode(block))
                         continue
-                    elif kind == HEADERS and flags == _LAST and stream.left >= 0:
-                        self._whole_trailers(stream, self._decoder.decode(data[start:at]))
-                        continue
+                kind, flags = what >> 8, what & 0xFF
                 if not self._greeted:
                     self._check_greeting(data, kind, flags)
                 if length > LEAST_FRAME:
@@ -205,20 +214,63 @@ class Http2(Http2Line):
         self._count_room()
         return self._take_finished()
 
-    def _whole_head(self, stream: Stream, fields: Fields) -> None:
-        """A header block in one frame that does not end its stream: mostly the head of an answer with a body."""
+    def _whole_head(self, stream: Stream, fields: Fields, data: bytes, at: int) -> int:
+        """A header block in one frame that does not end its stream: mostly the head of an answer with a body.
+
+        What follows it is at ``at`` of ``data``: if that is the rest of a short answer, it is taken at once. Returns
+        up to where that went. The hot path, and long for that.
+        """
         x = stream.x
+        said = fields.length
+        end = len(data)
+        if said >= UNSAID and end - at >= HEAD and stream.left < 0 and not stream.uploading and x.method != "HEAD":
+            high, length, what, number = unpack_head(data, at)
+            if (
+                number == stream.number
+                and (length == said or said == UNSAID)
+                and length <= x.max_content
+                and length <= LEAST_FRAME
+                and not high
+            ):
+                start = at + HEAD
+                stop = start + length
+                behind = 0
+                pairs: Pairs = ()
+                if what == _LAST_DATA:
+                    behind = stop
+                elif what == _DATA and length and end - stop >= HEAD:
+                    high, low, what, number = unpack_head(data, stop)
+                    trailers = self._decoder.own.get(data[stop + HEAD : stop + HEAD + low])
+                    if what == _LAST_HEADERS and number == stream.number and not high and trailers is not None:
+                        if trailers.length == TRAILERS:
+                            behind = stop + HEAD + low
+                            pairs = trailers.pairs
+                if 0 < behind <= end:
+                    self._credit -= length
+                    if self._credit < HALF:
+                        self._give_credit()
+                    x.head = fields.head
+                    x.body = data[start:stop]
+                    x.trailers = pairs
+                    x.progress += length + 1
+                    self._resets = 0  # as _answered does
+                    self._patience = PATIENCE
+                    del self._streams[number]
+                    del self.inflight[x]
+                    self._finished.append(x)
+                    return behind
         if not x.progress:
             x.progress = 1
             self._fresh.append(x)
-        if stream.left < 0 <= fields.length <= x.max_content and x.method != "HEAD":
+        if stream.left < 0 <= said <= x.max_content and x.method != "HEAD":
             x.head = fields.head
-            stream.left = fields.length
-        elif fields.length == UNSAID and stream.left < 0 and x.method != "HEAD":
+            stream.left = said
+        elif said == UNSAID and stream.left < 0 and x.method != "HEAD":
             x.head = fields.head
             stream.left = x.max_content
         else:
             self._take_fields(stream, fields, False)
+        return at
 
     def _whole_trailers(self, stream: Stream, fields: Fields) -> None:
         """A header block in one frame that ends its stream, behind a head: mostly trailers behind a short body."""

@@ -192,9 +192,9 @@ class Bare:
         data, self.harness.sent[:] = b"".join(self.harness.sent).removeprefix(h2.PREFACE), []
         frames = []
         while data:
-            high, low, kind, flags, number = h2.unpack_head(data, 0)
+            high, low, what, number = h2.unpack_head(data, 0)
             end = h2.HEAD + (high << 16 | low)
-            frames.append((kind, flags, number, data[h2.HEAD : end]))
+            frames.append((what >> 8, what & 0xFF, number, data[h2.HEAD : end]))
             data = data[end:]
         return frames
 

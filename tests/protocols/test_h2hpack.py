@@ -214,7 +214,7 @@ def test_what_is_kept_is_bounded() -> None:
     line.decode(b"\x40\x01a\x01b")
     for number in range(1000):
         assert line.decode(b"\xbe\x00\x01a" + text(b"%d" % number)) == (("a", "b"), ("a", str(number)))
-        assert len(line._own) <= MAX_OWN
+        assert len(line.own) <= MAX_OWN
     long = huffman.encode(b"x" * 2000)
     coded = integer(len(long), 7, 0x80) + long
     assert line.decode(b"\x00" + coded + coded) == (("x" * 2000,) * 2,)
