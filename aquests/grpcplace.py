@@ -23,6 +23,22 @@ MAX_TERMS: Final = 64
 """Sets of headers and options kept: calls mostly differ in their messages only."""
 
 
+class Usual:
+    """What the calls of one method share that are given a message and nothing else, as long as ``settings`` hold."""
+
+    __slots__ = ("callback", "codec", "endpoint", "headers", "meta", "options", "settings", "url")
+
+    def __init__(self, request: Request, meta: Mapping[str, Any] | None, codec: CallCodec):
+        self.settings = script.engine.settings
+        self.url = request.url
+        self.headers = request.headers
+        self.endpoint: Endpoint = request.endpoint
+        self.callback = request.callback
+        self.meta = meta
+        self.options = request.options
+        self.codec = codec
+
+
 class Place(Stub):
     """A gRPC server, and the options that were given for all calls to it."""
 
@@ -104,6 +120,10 @@ class Place(Stub):
             meta={**(self._meta or {}), **meta} if meta else self._meta,
             options=options,
         )
+
+    def usual(self, path: str, codec: CallCodec) -> Usual | None:
+        """What calls with nothing but a message are made of; None if they are more than that: compressed."""
+        return Usual(self.prepare(path, self._coding), self._meta, codec) if self._coding == "identity" else None
 
     def _make_terms(self, key: tuple[Any, ...]) -> tuple[Pairs, dict[str, Any] | None]:
         timeout, deadline, metadata, coding, usual = key

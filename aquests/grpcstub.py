@@ -18,10 +18,10 @@ from google.protobuf.message import EncodeError
 from .endpoint import Endpoint
 from .errors import AquestsError, RequestError
 from .exchange import Request
-from .grpcplace import Place, a
+from .grpcplace import Place, Usual, a
 from .grpcschema import Method, Methods, Reflection, default_methods, methods_in
 from .httprequest import check
-from .protocols.grpc import frame
+from .protocols.grpc import frame, frame_head
 from .script import script
 from .stub import Dotted
 
@@ -51,33 +51,50 @@ class Grpc:
 
 
 class Calls(Dotted):
-    """A method by its name. What goes the usual way is found by the class of the message (a fifth of a call)."""
+    """A method by its name. What goes the usual way is found by the class of the message."""
 
-    __slots__ = ("_path", "_service", "_usual")
+    __slots__ = ("_service", "_usual")
 
     def __init__(self, service: Service, name: str):
         super().__init__(service.call, name)
         self._service = service
-        self._path = f"/{service.name}/{name}"
-        self._usual: dict[type, tuple[Method, CallCodec]] = {}
+        self._usual: dict[type, Usual] = {}
 
     def __call__(self, *args: Any, **options: Any) -> Request:
-        service = self._service
+        """The hot path: what is known of a call is known of the next one, but for its message."""
         if options or len(args) != 1:
-            return service.call(self._name, args, options)
+            return self._service.call(self._name, args, options)
         message = args[0]
         usual = self._usual.get(message.__class__)
-        if usual is None:
-            request = service.call(self._name, args, options)
-            if found := service.usual(self._name, message):
-                self._usual[message.__class__] = found
-            return request
-        place = service.place
-        coding = place.coding(None)
-        request = place.prepare(self._path, coding)
-        request.payload = frame(_serialized(message, usual[0]), coding)
-        request.codec = usual[1]
-        return script.engine.submit(request)
+        engine = script.engine
+        if usual is None or usual.settings is not engine.settings:
+            return self._call_first(message)
+        try:
+            data = message.SerializeToString()
+        except EncodeError as fault:
+            raise _unsendable(fault) from fault
+        return engine.submit(
+            Request(
+                "POST",
+                usual.url,
+                frame_head(0, len(data)) + data,
+                usual.headers,
+                "grpc",
+                usual.endpoint,
+                usual.callback,
+                usual.meta,
+                usual.options,
+                usual.codec,
+            )
+        )
+
+    def _call_first(self, message: Any) -> Request:
+        """The first call with a message of this class since the settings were changed."""
+        request = self._service.call(self._name, (message,), {})
+        usual = self._service.usual(self._name, message)
+        if usual is not None:
+            self._usual[message.__class__] = usual
+        return request
 
 
 class Service:
@@ -97,12 +114,12 @@ class Service:
         """By classes of messages that were sent, from their descriptor pools."""
         self._codecs: dict[Method, CallCodec] = {}
 
-    def usual(self, name: str, message: Any) -> tuple[Method, CallCodec] | None:
-        """The method that takes messages of this very class, one at a time, and its codec; None if none does."""
+    def usual(self, name: str, message: Any) -> Usual | None:
+        """What calls of a method are made of that takes messages of this very class, one each; None for other methods."""
         method = (self._kinds.get(message.__class__) or {}).get(name)
         if method is None or method.client_streaming or message.__class__ is not method.request:
             return None
-        return method, self._codec(method)
+        return self.place.usual(f"/{self.name}/{name}", self._codec(method))
 
     def call(self, name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Request:
         if len(args) > 1:
@@ -203,7 +220,7 @@ def _serialized(message: Any, method: Method) -> bytes:
         try:
             return message.SerializeToString()  # type: ignore[no-any-return]
         except EncodeError as fault:
-            raise RequestError(f"this message cannot be sent: {fault}") from fault
+            raise _unsendable(fault) from fault
     wanted = method.request.DESCRIPTOR.full_name
     given = getattr(getattr(message, "DESCRIPTOR", None), "full_name", None)
     if (given is None and not isinstance(message, Mapping | None)) or given not in (None, wanted):
@@ -215,3 +232,7 @@ def _serialized(message: Any, method: Method) -> bytes:
     except (ParseError, EncodeError, TypeError, ValueError, AttributeError, RecursionError) as fault:
         raise RequestError(f"this does not fit {wanted}: {fault}") from fault
     return data
+
+
+def _unsendable(fault: EncodeError) -> RequestError:
+    return RequestError(f"this message cannot be sent: {fault}")

@@ -39,6 +39,9 @@ _UNKNOWN: Final = (None, None)
 MAX_GOOD: Final = 64
 """Heads remembered as good: a server whose answers all differ has no use of it."""
 _FRAME: Final = Struct(">BI")
+frame_head: Final = _FRAME.pack
+"""What stands ahead of a message: is it compressed (0 or 1), and its size."""
+_unpack_head: Final = _FRAME.unpack_from
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _BY_HTTP: Final = {
     400: grpc.StatusCode.INTERNAL,
@@ -137,7 +140,7 @@ def frame(message: bytes, coding: str = "identity") -> bytes:
     size = len(packed)
     if size > 0xFFFFFFFF:
         raise RequestError(f"a gRPC message has at most 4 GiB, not {size:,} bytes")
-    return _FRAME.pack(packed is not message, size) + packed
+    return frame_head(packed is not message, size) + packed
 
 
 def _packed(message: bytes, coding: str) -> bytes:
@@ -207,7 +210,7 @@ def unframe(body: bytes, coding: str, max_message: int) -> list[bytes]:
     while at < end:
         if end - at < 5:
             raise ProtocolError("the answer ends within the head of a gRPC frame", first=body[at : at + 5])
-        packed, size = _FRAME.unpack_from(body, at)
+        packed, size = _unpack_head(body, at)
         at += 5
         if packed > 1:
             raise ProtocolError(f"a gRPC frame is flagged {packed}: 0 or 1 is known", first=body[at - 5 : at + 16])
@@ -276,10 +279,14 @@ class CallCodec:
         """
         body = x.body
         try:
-            # The hot path: nothing new is said, and the body is one plain frame.
+            # The hot path: nothing new is said, and the body is one message, not compressed and not too large.
             trailers, told = self._good.get(x.head, _UNKNOWN)
-            if body and x.trailers is trailers and _is_one_frame(body, self._max_message):
-                x.data = self._message(body[5:])
+            size = len(body) - 5
+            if x.trailers is trailers and 0 <= size <= self._max_message and _unpack_head(body) == (0, size):
+                try:
+                    x.data = self._deserialize(body[5:])
+                except Exception as fault:
+                    raise _unreadable(fault) from fault
                 x.head = told
             else:
                 self._decode(x)
@@ -321,8 +328,8 @@ class CallCodec:
     def _message(self, data: bytes) -> Any:
         try:
             return self._deserialize(data)
-        except Exception as fault:  # protobuf's DecodeError, or whatever a user's deserializer raises
-            raise ProtocolError(f"a gRPC message cannot be parsed ({type(fault).__name__})") from fault
+        except Exception as fault:
+            raise _unreadable(fault) from fault
 
     def _status(self, x: Exchange, fields: dict[str, Any]) -> RpcError | None:
         """None for OK."""
@@ -346,12 +353,9 @@ def _fate(x: Exchange) -> dict[str, Any]:
     return {name.lower(): value for name, value in pairs}
 
 
-def _is_one_frame(body: bytes, max_message: int) -> bool:
-    """One message, not compressed and not too large, and nothing else?"""
-    if body[0] or len(body) < 5:
-        return False
-    size = int.from_bytes(body[1:5], "big")
-    return size == len(body) - 5 and size <= max_message
+def _unreadable(fault: Exception) -> ProtocolError:
+    """``fault`` is protobuf's DecodeError, or whatever a user's deserializer raises."""
+    return ProtocolError(f"a gRPC message cannot be parsed ({type(fault).__name__})")
 
 
 def _is_grpc(head: Any) -> bool:
