@@ -32,6 +32,14 @@ def own_engine(**settings: Any) -> Iterator[None]:
         script._engine = before
 
 
+def drop() -> None:
+    """Forget what was queued: it is not asked any more, and counts as never asked."""
+    engine = script.engine
+    while (endpoint := engine.queue.first()) is not None:
+        engine.queue.take(endpoint)
+        engine.counted -= 1
+
+
 def answers(*requests: Any) -> list[Response]:
     """Run what is queued, and return the response of each of these requests."""
     aquests.fetchall()

@@ -9,18 +9,14 @@ import pytest
 
 import aquests
 from aquests.errors import RequestError
-from aquests.script import script
 from tests.certs import Certs
+from tests.face import drop
 
 
 def queued(request: Any) -> Any:
     """The command of a queued request; the queue is emptied again."""
-    engine = script.engine
-    command = request.payload
-    while engine.queue.size:
-        engine.queue.take(request.endpoint)
-    engine.counted = 0
-    return command
+    drop()
+    return request.payload
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from aquests.errors import AquestsError, ConnectError, PeerClosed, RequestError
 from aquests.exchange import Response
 from aquests.postgresqlstub import LIBPQ, Postgresql
 from aquests.script import script
-from tests.face import answers, ignore, own_engine
+from tests.face import answers, drop, ignore, own_engine
 from tests.peers import ScriptedPeer
 
 SECRET = "hunter2-hunter2"
@@ -32,14 +32,6 @@ def _own_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name, raising=False)
     with own_engine(callback=ignore):
         yield
-
-
-def drop() -> None:
-    """Forget what was queued."""
-    engine = script.engine
-    while (endpoint := engine.queue.first()) is not None:
-        engine.queue.take(endpoint)
-        engine.counted -= 1
 
 
 def where(dbo: Postgresql) -> tuple[Any, ...]:

@@ -20,7 +20,7 @@ from aquests.redisstub import AS_SET, AsSets, Blocking
 from aquests.script import script
 from aquests.settings import Settings
 from tests.certs import Certs
-from tests.face import answers, ignore, own_engine
+from tests.face import answers, drop, ignore, own_engine
 from tests.loopback import exchange
 from tests.peers import ScriptedPeer, expect, refused_port, relay, say
 from tests.resp import OK, Error, redis_peer, resp, said
@@ -67,8 +67,7 @@ def test_server(server: str, url: str, auth: Any) -> None:
     request = stub.get("k")
     assert (request.url, request.endpoint.options["auth"]) == (url, auth)
     assert request.endpoint.unix == (None if "unix" not in url else url.removeprefix("unix://").partition("?")[0])
-    script.engine.queue.take(request.endpoint)
-    script.engine.counted = 0
+    drop()
 
 
 @pytest.mark.parametrize(
@@ -155,9 +154,7 @@ def test_refused_where_it_is_called(call: Any) -> None:
 
 def take(request: Any) -> list[list[bytes]]:
     """The commands of a queued request; the queue is empty again."""
-    engine = script.engine
-    engine.queue.take(request.endpoint)
-    engine.counted -= 1
+    drop()
     payload = request.payload
     return said(payload if isinstance(payload, bytes) else payload.data)
 

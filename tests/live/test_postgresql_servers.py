@@ -28,7 +28,7 @@ from aquests.lib.poller import Poller, SelectPoller
 from aquests.script import script
 from aquests.settings import Settings
 from tests.certs import Certs
-from tests.face import answers, ignore, own_engine
+from tests.face import answers, drop, ignore, own_engine
 from tests.helpers import until
 from tests.peers import ScriptedPeer
 from tests.servers_postgresql import DATABASE, PASSWORD, USER, PostgresServer, pgbouncer, postgresql
@@ -475,11 +475,7 @@ def test_a_stop_in_mid_run_answers_what_is_in_flight(server: PostgresServer):
     assert report.tasks == 4 and all(request.response.status_code == 701 for request in requests[:4])
     until(lambda: working(server, "stopped") == 0)
     engine._sources.clear()
-    while engine.queue.size:
-        endpoint = engine.queue.first()
-        assert endpoint is not None
-        engine.queue.take(endpoint)
-        engine.counted -= 1
+    drop()
 
 
 # Loops
