@@ -22,12 +22,16 @@ PATIENCE = 300.0
 """Seconds a first build may take: it fetches modules."""
 
 
+def cache() -> Path:
+    """Where programs that were built are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aquests"
+
+
 def built(name: str) -> Path | None:
     """The program ``name``, built if need be; None, and a word about it, where there is no Go or it cannot build it."""
     sources = [SOURCES / "go.mod", SOURCES / "go.sum", *sorted((SOURCES / name).glob("*.go"))]
     digest = sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    target = cache / "aquests" / f"{name}-{digest}"
+    target = cache() / f"{name}-{digest}"
     if target.exists():
         return target
     go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")

@@ -5,11 +5,27 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from .case import Case, Column, Entry, Site, Wanted
+from .cserver import compiled
 from .goserver import built, serving
 from .machine import Absent, package_version
 from .process import HOST
+
+
+@contextmanager
+def fast(wanted: Wanted) -> Iterator[Site]:
+    """``grpcfast.c``; where it cannot be compiled, what else there is."""
+    try:
+        program = compiled("grpcfast", "nghttp2")
+    except Absent as reason:
+        print(f"{reason}: another server takes its place", file=sys.stderr)
+        with echo(wanted) as site:
+            yield site
+        return
+    with serving([program], wanted.core) as port:
+        yield Site(f"http://{HOST}:{port}", wanted.size, server="nghttp2 in C")
 
 
 @contextmanager
@@ -45,7 +61,8 @@ CASE = Case(
     bases=("grpc.aio",),
     lines=5,
     size=1024,
-    server=echo,
+    server=fast,
     note="""\
 CPU is the client's alone, with the threads of grpcio's core. Each answer is checked.""",
 )
+GO = replace(CASE, name="grpc-go", title=f"{CASE.title}, from grpc-go", server=echo)

@@ -15,5 +15,5 @@ CASE = Case(
     lines=16,
     size=64,
     server=scripted,
-    note="The server is benchmarks/mongofast.c: no database. It offers no sessions, which saves PyMongo work.",
+    note="The server is benchmarks/servers/mongofast.c: no database. It offers no sessions, which saves PyMongo work.",
 )

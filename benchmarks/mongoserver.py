@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .case import Site, Wanted
-from .machine import ROOT, Absent, pinned
+from .cserver import compiled
+from .machine import Absent, pinned
 from .process import HOST, free_ports, running
 
 DATABASE, COLLECTION, KEY = "shop", "pages", 7
@@ -62,7 +63,7 @@ def scripted(wanted: Wanted) -> Iterator[Site]:
     """``mongofast.c``, compiled into the cache folder: it gives the same document to whatever is asked."""
     import bson
 
-    program = _compiled(ROOT / "benchmarks" / "mongofast.c")
+    program = compiled("mongofast")
     hello: dict[str, Any] = {"ok": 1.0, "isWritablePrimary": True, "ismaster": True, "helloOk": True}
     hello |= {"minWireVersion": 0, "maxWireVersion": 21, "maxBsonObjectSize": 16 << 20}
     hello |= {"maxMessageSizeBytes": 48_000_000, "maxWriteBatchSize": 100_000}
@@ -80,19 +81,3 @@ def scripted(wanted: Wanted) -> Iterator[Site]:
                 yield Site(f"{HOST}:{int(process.stdout.readline())}", wanted.size)
             finally:
                 process.terminate()
-
-
-def _compiled(source: Path) -> Path:
-    """The program made of ``source``; made anew when that has changed."""
-    target = CACHE / source.stem
-    if target.is_file() and target.stat().st_mtime > source.stat().st_mtime:
-        return target
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        raise Absent("there is no C compiler for benchmarks/mongofast.c")
-    CACHE.mkdir(parents=True, exist_ok=True)
-    new = target.with_suffix(".new")
-    done = subprocess.run([compiler, "-O2", "-o", new, source], capture_output=True, text=True)
-    if done.returncode:
-        raise Absent(f"benchmarks/mongofast.c: {done.stderr[-200:]}")
-    return new.replace(target)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import goserver, rounds
+from benchmarks import cserver, goserver, rounds
 from benchmarks.__main__ import CASES
 from benchmarks.case import Case, Column, Entry, Job, Outcome, Site
 from benchmarks.child import Tally
@@ -431,6 +431,34 @@ def test_what_was_built_is_found_again(monkeypatch: pytest.MonkeyPatch, tmp_path
     first = goserver.built("wsecho")
     assert first is not None and first.exists() and goserver.built("wsecho") == first
     assert built == ["./wsecho"]
+
+
+def test_a_server_in_c_is_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("benchmarks.cserver.shutil.which", lambda name: name)
+    built: list[list[str | Path]] = []
+
+    def compile(command: list[str | Path], **_: object) -> subprocess.CompletedProcess[str]:
+        built.append(command)
+        Path(command[command.index("-o") + 1]).touch()
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr("benchmarks.cserver.subprocess.run", compile)
+    first = cserver.compiled("grpcfast", "nghttp2")
+    assert first.exists() and cserver.compiled("grpcfast", "nghttp2") == first
+    assert len(built) == 1 and built[0][-1] == "-lnghttp2"
+
+
+def test_a_server_in_c_that_cannot_be_compiled_is_absent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("benchmarks.cserver.shutil.which", lambda name: name if name == "gcc" else None)
+    failed = subprocess.CompletedProcess([], 1, "", "grpcfast.c:9:10: fatal error: nghttp2.h: no such file")
+    monkeypatch.setattr("benchmarks.cserver.subprocess.run", lambda *_, **__: failed)
+    with pytest.raises(Absent, match=r"grpcfast\.c cannot be compiled: .* no such file"):
+        cserver.compiled("grpcfast", "nghttp2")
+    monkeypatch.setattr("benchmarks.cserver.shutil.which", lambda name: None)
+    with pytest.raises(Absent, match="there is no C compiler"):
+        cserver.compiled("grpcfast", "nghttp2")
 
 
 def test_the_server_is_named_where_it_depends(lab: Lab) -> None:
