@@ -97,6 +97,7 @@ CEILING = 600
 
 PACKAGE = ROOT / "aquests"
 FILES = sorted(PACKAGE.rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 
 
 def parse(path: Path) -> ast.Module:
@@ -262,6 +263,13 @@ def test_nothing_is_put_off(path: Path) -> None:
     marks = re.compile(r"\b(TODO|FIXME|XXX)\b")
     lines = path.read_text(encoding="utf-8").splitlines()
     assert [number for number, text in enumerate(lines, 1) if marks.search(text)] == []
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_tests_do_not_import_each_other(path: Path) -> None:
+    """What several need lies in a file of its own: a change of one test is no change of another."""
+    names = [name for name, _ in imports(parse(path), "")]
+    assert [name for name in names if re.match(r"tests\.(\w+\.)*test_", name)] == []
 
 
 # --- the examiners examined ----------------------------------------------------------------------------------

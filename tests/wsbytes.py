@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import zlib
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,6 +26,12 @@ URL = "ws://example.com/chat?room=1"
 def counted(size: int) -> bytes:
     """No luck at all: 0, 1, 2 …"""
     return bytes(number & 255 for number in range(size))
+
+
+def bomb(size: int) -> bytes:
+    """``size`` zeros, as permessage-deflate has them."""
+    packer = zlib.compressobj(9, wbits=-15)
+    return packer.compress(bytes(size)) + packer.flush(zlib.Z_SYNC_FLUSH)[:-4]
 
 
 def make_wire(**options: Any) -> WebSocket:

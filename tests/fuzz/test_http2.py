@@ -16,8 +16,7 @@ from aquests.protocols.web import lines
 from aquests.settings import Settings
 from tests.conformance import Harness, mutated
 from tests.loopback import Pieces, exchange
-from tests.protocols.h2peer import Talk, origin
-from tests.protocols.test_web import GREETED, SWITCHED, answer, place
+from tests.protocols.h2peer import SETTINGS, SWITCHED, Talk, answer, origin, place
 
 ROUNDS = 300
 
@@ -60,7 +59,7 @@ frames = st.builds(
 @settings(max_examples=400)
 @given(st.lists(frames, max_size=12))
 def test_frames_of_all_kinds(said: list[bytes]) -> None:
-    play(Harness(make_wire()), [GREETED, *said])
+    play(Harness(make_wire()), [SETTINGS, *said])
 
 
 @given(st.lists(st.binary(max_size=60), max_size=6))
@@ -83,20 +82,20 @@ def conversation() -> list[bytes]:
     talk.harness.feed = overhear  # type: ignore[method-assign]
     for stream in (3, 1, 7, 5):
         talk.answer(stream, fields=[("x", "y" * stream)], body=b"z" * stream * 100, trailers=[("t", "u")], padding=3)
-    return [GREETED, *heard]
+    return [SETTINGS, *heard]
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
 def test_damaged_answers(seed: int) -> None:
     chance = random.Random(seed)
-    play(Harness(make_wire()), [mutated(piece, chance) if piece is not GREETED else piece for piece in conversation()])
+    play(Harness(make_wire()), [mutated(piece, chance) if piece is not SETTINGS else piece for piece in conversation()])
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS // 3))
 def test_damaged_upgrades(seed: int) -> None:
     chance = random.Random(seed)
     harness = Harness(lines(place(h2c="upgrade"), "", (), Settings(http2_constreams=4))(None))
-    data = SWITCHED + GREETED + answer(1, b"one") + answer(3, b"two")
+    data = SWITCHED + SETTINGS + answer(1, b"one") + answer(3, b"two")
     cut = chance.randint(0, len(data))
     damaged = mutated(data, chance)
     play(harness, [damaged[:cut], damaged[cut:], answer(5), answer(7)])

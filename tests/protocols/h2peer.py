@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import hpack
@@ -26,8 +27,10 @@ from h2.events import (
     StreamReset,
 )
 from h2.settings import Settings
+from hyperframe.frame import Frame
 
 from aquests.exchange import Exchange
+from aquests.protocols import SCHEMES
 from aquests.protocols import h2frames as h2
 from aquests.protocols.h2head import Origin
 from aquests.protocols.http2 import Http2
@@ -36,12 +39,22 @@ from tests.helpers import random_cuts
 from tests.loopback import exchange
 
 SETTINGS = h2.frame(h2.SETTINGS, 0, 0, b"")
+"""What a server says first."""
+SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+"""What it says before that on a line that began with HTTP/1.1."""
 ACK = h2.frame(h2.SETTINGS, h2.ACK, 0, b"")
 DEFAULTS = (("Host", "peer"), ("Accept", "*/*"))
 
 
 def origin(streams: int = 10) -> Origin:
     return Origin("http", "peer", DEFAULTS, streams)
+
+
+def place(scheme: str = "http", **options: Any) -> Any:
+    """An endpoint, as much of it as the choice of a wire looks at."""
+    return SimpleNamespace(
+        scheme=scheme, spec=SCHEMES[scheme], options=options, host_header="peer", lane="HTTP/1.1", version="1.1"
+    )
 
 
 class Asked:
@@ -214,6 +227,23 @@ class Bare:
         pairs = [*([(":status", status)] if status is not None else []), *fields]
         flags = h2.END_HEADERS | (h2.END_STREAM if last else 0)
         return h2.frame(h2.HEADERS, flags, stream, self.encoder.encode(pairs))
+
+
+def parse(data: bytes) -> list[Any]:
+    """All frames, by the independent reader."""
+    frames = []
+    while data:
+        frame, length = Frame.parse_frame_header(memoryview(data)[:9], strict=True)
+        frame.parse_body(memoryview(data)[9 : 9 + length])
+        frames.append(frame)
+        data = data[9 + length :]
+    return frames
+
+
+def answer(stream: int, body: bytes = b"") -> bytes:
+    """A whole answer of 200, whatever the header table holds."""
+    block = b"\x88\x0f\x0d" + bytes((len(str(len(body))),)) + str(len(body)).encode()
+    return h2.headers(block, stream, not body) + (h2.frame(h2.DATA, h2.END_STREAM, stream, body) if body else b"")
 
 
 def data(stream: int, body: bytes = b"", last: bool = False) -> bytes:

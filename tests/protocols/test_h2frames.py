@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-from hyperframe.frame import ContinuationFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
+from hyperframe.frame import ContinuationFrame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aquests.protocols import h2frames as h2
 from aquests.protocols.h2frames import Fault, HeaderBlock
 from aquests.protocols.http1head import MAX_HEAD
-
-
-def parse(data: bytes) -> list[Any]:
-    """All frames, by the independent reader."""
-    frames = []
-    while data:
-        frame, length = Frame.parse_frame_header(memoryview(data)[:9], strict=True)
-        frame.parse_body(memoryview(data)[9 : 9 + length])
-        frames.append(frame)
-        data = data[9 + length :]
-    return frames
+from tests.protocols.h2peer import parse
 
 
 @given(st.integers(0, 9), st.integers(0, 255), st.integers(0, h2.MOST), st.binary(max_size=40000))

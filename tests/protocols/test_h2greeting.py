@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aquests.protocols.h2greeting import GREETING, RECEIVE_WINDOW, SETTINGS
-from tests.protocols.test_h2frames import parse
+from tests.protocols.h2peer import parse
 
 
 def test_it_is_the_preface_settings_and_a_window() -> None:

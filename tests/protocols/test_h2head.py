@@ -27,7 +27,7 @@ from aquests.protocols.h2head import (
 )
 from aquests.protocols.http1 import MAX_BLOCKS
 from tests.loopback import exchange
-from tests.protocols.test_h2frames import parse
+from tests.protocols.h2peer import parse
 
 DEFAULTS = (("Host", "peer"), ("User-Agent", "us"), ("Accept", "*/*"))
 

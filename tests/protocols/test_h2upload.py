@@ -15,7 +15,7 @@ from aquests.protocols.h2frames import FLOW_CONTROL_ERROR, LEAST_FRAME, MOST, WI
 from aquests.protocols.h2stream import Stream
 from aquests.protocols.h2upload import PIECE, SMALLEST, Upload, Uploads, Whole
 from tests.loopback import Pieces, exchange
-from tests.protocols.test_h2frames import parse
+from tests.protocols.h2peer import parse
 
 WIDE = 1 << 30
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from types import SimpleNamespace
 from typing import Any
 
 import hpack
@@ -12,7 +11,6 @@ import pytest
 from aquests.endpoint import Endpoints
 from aquests.errors import PeerClosed, ProtocolError, TlsError
 from aquests.exchange import Exchange
-from aquests.protocols import SCHEMES
 from aquests.protocols import h2frames as h2
 from aquests.protocols.h2greeting import SETTINGS
 from aquests.protocols.http1 import Http1
@@ -24,22 +22,10 @@ from aquests.url import split
 from tests.conformance import Case, Harness, Turn, check_wire
 from tests.helpers import feedings
 from tests.loopback import Pieces, exchange
+from tests.protocols.h2peer import SETTINGS as GREETED
+from tests.protocols.h2peer import SWITCHED, answer, place
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
-GREETED = h2.frame(h2.SETTINGS, 0, 0, b"")
-
-
-def place(scheme: str = "http", **options: Any) -> Any:
-    return SimpleNamespace(
-        scheme=scheme, spec=SCHEMES[scheme], options=options, host_header="peer", lane="HTTP/1.1", version="1.1"
-    )
-
-
-def answer(stream: int, body: bytes = b"") -> bytes:
-    """Independent of what the header table holds."""
-    block = b"\x88\x0f\x0d" + bytes((len(str(len(body))),)) + str(len(body)).encode()
-    return h2.headers(block, stream, not body) + (h2.frame(h2.DATA, h2.END_STREAM, stream, body) if body else b"")
 
 
 # Which one

@@ -23,8 +23,7 @@ from aquests.protocols.websocket import FRAGMENT, MAX_UNASKED, MAX_WAITING, WebS
 from aquests.protocols.wsframes import BINARY, CLOSE, CONT, PING, PONG, TEXT
 from tests.conformance import Case, Harness, Turn, check_wire
 from tests.helpers import feedings, random_cuts
-from tests.protocols.test_wsdeflate import bomb
-from tests.wsbytes import answer, binary, frame, make_exchange, make_wire, said, text
+from tests.wsbytes import answer, binary, bomb, frame, make_exchange, make_wire, said, text
 
 Outcome = tuple[Any, ...]
 DEFLATED = bytes.fromhex("f2 48 cd c9 c9 07 00")

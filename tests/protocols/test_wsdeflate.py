@@ -15,6 +15,7 @@ from websockets.frames import Frame, Opcode
 from aquests.errors import ProtocolError, RequestError
 from aquests.protocols.wsdeflate import MIN_SIZE, Deflate, Offer
 from aquests.protocols.wsframes import BINARY, PING, PROTOCOL_ERROR, TEXT, TOO_BIG, Violation
+from tests.wsbytes import bomb
 
 PLENTY = 1 << 24
 
@@ -210,11 +211,6 @@ def test_empty_messages() -> None:
 
 
 # Limits
-
-
-def bomb(size: int) -> bytes:
-    packer = zlib.compressobj(9, wbits=-15)
-    return packer.compress(bytes(size)) + packer.flush(zlib.Z_SYNC_FLUSH)[:-4]
 
 
 @pytest.mark.parametrize("room", [0, 1, 4, 5])
