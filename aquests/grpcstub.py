@@ -60,11 +60,10 @@ class Calls(Dotted):
         self._service = service
         self._usual: dict[type, Usual] = {}
 
-    def __call__(self, *args: Any, **options: Any) -> Request:
+    def __call__(self, message: Any = None, /, *more: Any, **options: Any) -> Request:
         """The hot path: what is known of a call is known of the next one, but for its message."""
-        if options or len(args) != 1:
-            return self._service.call(self._name, args, options)
-        message = args[0]
+        if options or more:
+            return self._service.call(self._name, (message, *more), options)
         usual = self._usual.get(message.__class__)
         engine = script.engine
         if usual is None or usual.settings is not engine.settings:
@@ -115,7 +114,7 @@ class Service:
         self._codecs: dict[Method, CallCodec] = {}
 
     def usual(self, name: str, message: Any) -> Usual | None:
-        """What calls of a method are made of that takes messages of this very class, one each; None for other methods."""
+        """What calls of a method are made of that takes messages of this class, one each; None for other methods."""
         method = (self._kinds.get(message.__class__) or {}).get(name)
         if method is None or method.client_streaming or message.__class__ is not method.request:
             return None

@@ -83,18 +83,24 @@ class Http2(Http2Line):
         """The hot path. A request like one before it is there in bytes, but for the number of its stream."""
         known = self._repeated.get(x.url)
         payload = x.payload
-        if known is None or known.method != x.method or known.headers != x.headers:
+        headers = x.headers
+        if known is None or known.method != x.method or (known.headers is not headers and known.headers != headers):
             self._submit_new(x)
-        elif payload is None and known.alone:
-            self.outbox.append(known.alone + self._enter(x).number.to_bytes(4) + known.block)
+            return
+        number = self._next
+        window = self._uploads.initial
+        if payload is None and known.alone:
+            self.outbox.append(known.alone + number.to_bytes(4) + known.block)
         elif payload.__class__ is bytes and 0 < (size := len(payload)) <= LEAST_FRAME and self._uploads.grant(size):
             ahead, between = known.bodies.get(size) or known.with_body(size)
-            stream = self._enter(x)
-            stream.window -= size
-            number = stream.number.to_bytes(4)
-            self.outbox += (ahead, number, between, number, payload)
+            stream = number.to_bytes(4)
+            self.outbox += (ahead, stream, between, stream, payload)
+            window -= size
         else:
             self._submit_body(x, known.block)
+            return
+        self._next = number + 2  # as _enter() does
+        self._streams[number] = self.inflight[x] = Stream(number, x, RECEIVE_WINDOW, window)
         self.room -= 1
 
     def _submit_new(self, x: Exchange) -> None:
@@ -122,6 +128,7 @@ class Http2(Http2Line):
         number = self._next
         self._next = number + 2
         stream = self._streams[number] = self.inflight[x] = Stream(number, x, RECEIVE_WINDOW, self._uploads.initial)
+        self.room -= 1
         return stream
 
     def produce(self) -> Sequence[Exchange]:
