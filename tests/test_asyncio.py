@@ -6,7 +6,7 @@ import asyncio
 import select
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from time import monotonic
 
 import pytest
@@ -70,6 +70,17 @@ class Guest:
             self._timer.cancel()
 
 
+async def batch(rig: Rig, guest: Guest, url: str, beside: Coroutine[None, None, None]) -> None:
+    """2,000 requests, while another task has its turns."""
+    other = asyncio.create_task(beside)
+    for _ in range(2000):
+        rig.ask(url)
+    await guest.until(lambda: rig.engine.idle)
+    other.cancel()
+    guest.leave()
+    rig.check()
+
+
 def test_a_batch_beside_other_tasks() -> None:
     async def main() -> None:
         with ScriptedPeer(quick) as peer, Rig(workers=20) as rig:
@@ -82,13 +93,7 @@ def test_a_batch_beside_other_tasks() -> None:
                     ticks += 1
                     await asyncio.sleep(0)
 
-            other = asyncio.create_task(ticking())
-            for _ in range(2000):
-                rig.ask(peer.url)
-            await guest.until(lambda: rig.engine.idle)
-            other.cancel()
-            guest.leave()
-            rig.check()
+            await batch(rig, guest, peer.url, ticking())
             assert codes(rig.answers) == [200] * 2000
             assert guest.steps >= 20, "in bounded steps, not in one"
             assert ticks >= guest.steps, "whoever else is there has a turn between any two steps"
@@ -112,13 +117,7 @@ def test_a_longest_wait_for_others_is_short() -> None:
                     gaps.append(now - last)
                     last = now
 
-            other = asyncio.create_task(clock())
-            for _ in range(2000):
-                rig.ask(peer.url)
-            await guest.until(lambda: rig.engine.idle)
-            other.cancel()
-            guest.leave()
-            rig.check()
+            await batch(rig, guest, peer.url, clock())
             assert sorted(gaps)[len(gaps) // 2] < 0.05
 
     asyncio.run(main())

@@ -186,6 +186,7 @@ def test_each_command_has_its_own_answer(rig: Rig, seed: int, wild: bool) -> Non
                 ask()
             town.run(rig)
         assert wrong == [], len(wrong)
+        assert rig.engine.stats.callback_errors == 0
         failed = sum(isinstance(response.error, AquestsError) for response in rig.answers)
         assert (failed > 0) == wild and failed < len(asked)
         assert [what for what, times in log.items() if times > 1] == [], "executed twice"
