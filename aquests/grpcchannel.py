@@ -15,7 +15,7 @@ import grpc
 
 from .errors import AquestsError, Cancelled, ProtocolError, RequestError, StreamReset, TimedOut, TooLarge
 from .exchange import Request, Response
-from .grpcplace import Place
+from .grpcplace import Place, Usual
 from .protocols.grpc import Metadata, RpcError
 from .script import script
 
@@ -38,13 +38,12 @@ _RESETS: Final = {
 class Call(grpc.Future, grpc.Call):
     """One call, queued. ``result()`` runs the engine until it is answered; iterating gives the replies of a stream."""
 
-    def __init__(self) -> None:
-        self.request: Request
-        self._done_callbacks: list[Callable[[], Any]] = []
-        self._cancelled = False
-        self._error: Any = None
-        """The error that was told, made once."""
-        self._replies: Iterator[Any] | None = None
+    request: Request
+    _done_callbacks: tuple[Callable[[], Any], ...] = ()
+    _cancelled = False
+    _error: Any = None
+    """The error that was told, made once."""
+    _replies: Iterator[Any] | None = None
 
     # grpc.Future
 
@@ -54,10 +53,12 @@ class Call(grpc.Future, grpc.Call):
         Raises grpc.RpcError, grpc.FutureCancelledError, grpc.FutureTimeoutError; RuntimeError in a callback of the
         engine, if the call is not answered: use ``add_done_callback`` there.
         """
-        error = self.exception(timeout)
-        if error is not None:
-            raise error
-        return self._wait(timeout).data
+        if self._cancelled:
+            raise grpc.FutureCancelledError
+        response = self._wait(timeout)
+        if response.error is not None:
+            raise self._fault(timeout)
+        return response.data
 
     def exception(self, timeout: float | None = None) -> Any:
         """The grpc.RpcError, or None. Raises as ``result``."""
@@ -93,15 +94,16 @@ class Call(grpc.Future, grpc.Call):
         if self.done():
             fn(self)
         else:
-            self._done_callbacks.append(lambda: fn(self))
+            self._done_callbacks += (lambda: fn(self),)
 
     def on_response(self, response: Response) -> None:
         """The engine's callback for this call."""
-        if not self._cancelled:
+        self.request.callback = None  # or both would be a ring, which only the garbage collector frees
+        if self._done_callbacks and not self._cancelled:
             self._call_back()
 
     def _call_back(self) -> None:
-        callbacks, self._done_callbacks = self._done_callbacks, []
+        callbacks, self._done_callbacks = self._done_callbacks, ()
         for call in callbacks:
             call()
 
@@ -138,7 +140,7 @@ class Call(grpc.Future, grpc.Call):
     def add_callback(self, callback: Callable[[], None]) -> bool:
         if self.done():
             return False
-        self._done_callbacks.append(callback)
+        self._done_callbacks += (callback,)
         return True
 
     # A stream of replies
@@ -163,6 +165,9 @@ class Call(grpc.Future, grpc.Call):
         return self._error
 
     def _wait(self, timeout: float | None) -> Response:
+        response = self.request.response
+        if response is not None:
+            return response
         engine = script.engine
         until = None if timeout is None else monotonic() + timeout
         while self.request.response is None:
@@ -204,6 +209,7 @@ class _Callable(
         self._codec = channel.place.codec(deserialize or bytes, gives)
         self._takes = takes
         self._gives = gives
+        self._usual: Usual | None = None
 
     def future(
         self,
@@ -220,13 +226,19 @@ class _Callable(
         """
         if self._channel.closed:
             raise ValueError("the channel is closed")
-        place = self._channel.place
         call = Call()
-        coding = place.coding(compression)
-        prepared = place.prepare(self._path, coding, timeout=timeout, metadata=metadata, callback=call.on_response)
-        prepared.payload = place.body(request, self._serialize, self._takes, coding)
-        prepared.codec = self._codec
-        call.request = script.engine.submit(prepared)
+        if self._takes or timeout is not None or metadata is not None or compression is not None:
+            place = self._channel.place
+            coding = place.coding(compression)
+            asked = place.prepare(self._path, coding, timeout=timeout, metadata=metadata, callback=call.on_response)
+            asked.payload = place.body(request, self._serialize, self._takes, coding)
+            asked.codec = self._codec
+        else:
+            usual = self._usual
+            if usual is None or usual.settings is not script.engine.settings:
+                usual = self._usual = self._channel.place.usual(self._path, self._codec)
+            asked = usual.request(self._serialize(request), call.on_response)
+        call.request = script.engine.submit(asked)
         return call
 
     def __call__(

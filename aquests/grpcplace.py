@@ -13,7 +13,7 @@ from .bodysource import source
 from .endpoint import Endpoint, Endpoints
 from .errors import RequestError
 from .exchange import Pairs, Request
-from .protocols.grpc import MAX_MESSAGE, CallCodec, coding_of, frame, request_pairs
+from .protocols.grpc import MAX_MESSAGE, CallCodec, coding_of, frame, frame_head, request_pairs
 from .script import script
 from .stub import COMMON, Stub
 from .url import split
@@ -26,17 +26,33 @@ MAX_TERMS: Final = 64
 class Usual:
     """What the calls of one method share that are given a message and nothing else, as long as ``settings`` hold."""
 
-    __slots__ = ("callback", "codec", "endpoint", "headers", "meta", "options", "settings", "url")
+    __slots__ = ("_codec", "_coding", "_endpoint", "_headers", "_meta", "_options", "_url", "settings")
 
-    def __init__(self, request: Request, meta: Mapping[str, Any] | None, codec: CallCodec):
+    def __init__(self, like: Request, coding: str, codec: CallCodec, meta: Mapping[str, Any] | None):
         self.settings = script.engine.settings
-        self.url = request.url
-        self.headers = request.headers
-        self.endpoint: Endpoint = request.endpoint
-        self.callback = request.callback
-        self.meta = meta
-        self.options = request.options
-        self.codec = codec
+        self._url = like.url
+        self._coding = coding
+        self._headers = like.headers
+        self._endpoint: Endpoint = like.endpoint
+        self._meta = meta
+        self._options = like.options
+        self._codec = codec
+
+    def request(self, message: bytes, callback: Any) -> Request:
+        """The request of a call, not queued yet."""
+        payload = frame_head(0, len(message)) + message if self._coding == "identity" else frame(message, self._coding)
+        return Request(
+            "POST",
+            self._url,
+            payload,
+            self._headers,
+            "grpc",
+            self._endpoint,
+            callback,
+            self._meta,
+            self._options,
+            self._codec,
+        )
 
 
 class Place(Stub):
@@ -63,6 +79,11 @@ class Place(Stub):
         """Weakly: what servers said about themselves is kept as long as their endpoints, and holds on to this."""
         self._terms: dict[tuple[Any, ...], tuple[Pairs, dict[str, Any] | None]] = {}
         """Headers and options of calls that differ in their messages only: made once, never changed."""
+
+    @property
+    def callback(self) -> Any:
+        """What gets the answers of all calls; None for that of the run."""
+        return self._callback
 
     @property
     def target(self) -> str:
@@ -121,9 +142,9 @@ class Place(Stub):
             options=options,
         )
 
-    def usual(self, path: str, codec: CallCodec) -> Usual | None:
-        """What calls with nothing but a message are made of; None if they are more than that: compressed."""
-        return Usual(self.prepare(path, self._coding), self._meta, codec) if self._coding == "identity" else None
+    def usual(self, path: str, codec: CallCodec) -> Usual:
+        """What calls with a message and nothing else are made of, until the settings are changed."""
+        return Usual(self.prepare(path, self._coding), self._coding, codec, self._meta)
 
     def _make_terms(self, key: tuple[Any, ...]) -> tuple[Pairs, dict[str, Any] | None]:
         timeout, deadline, metadata, coding, usual = key

@@ -21,7 +21,7 @@ from .exchange import Request
 from .grpcplace import Place, Usual, a
 from .grpcschema import Method, Methods, Reflection, default_methods, methods_in
 from .httprequest import check
-from .protocols.grpc import frame, frame_head
+from .protocols.grpc import frame
 from .script import script
 from .stub import Dotted
 
@@ -53,11 +53,12 @@ class Grpc:
 class Calls(Dotted):
     """A method by its name. What goes the usual way is found by the class of the message."""
 
-    __slots__ = ("_service", "_usual")
+    __slots__ = ("_callback", "_service", "_usual")
 
     def __init__(self, service: Service, name: str):
         super().__init__(service.call, name)
         self._service = service
+        self._callback = service.place.callback
         self._usual: dict[type, Usual] = {}
 
     def __call__(self, message: Any = None, /, *more: Any, **options: Any) -> Request:
@@ -72,20 +73,7 @@ class Calls(Dotted):
             data = message.SerializeToString()
         except EncodeError as fault:
             raise _unsendable(fault) from fault
-        return engine.submit(
-            Request(
-                "POST",
-                usual.url,
-                frame_head(0, len(data)) + data,
-                usual.headers,
-                "grpc",
-                usual.endpoint,
-                usual.callback,
-                usual.meta,
-                usual.options,
-                usual.codec,
-            )
-        )
+        return engine.submit(usual.request(data, self._callback))
 
     def _call_first(self, message: Any) -> Request:
         """The first call with a message of this class since the settings were changed."""
