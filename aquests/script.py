@@ -13,6 +13,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterable, Sized
+from functools import cached_property
 from time import monotonic
 from typing import Any
 
@@ -28,15 +29,13 @@ class Script:
     """The default engine and the result of its last run. Made at the first call."""
 
     def __init__(self) -> None:
-        self._engine: Engine | None = None
         self.result: Report | None = None
 
-    @property
+    @cached_property
     def engine(self) -> Engine:
-        if self._engine is None:
-            self._engine = Engine(Settings(callback=print_line))
-            self._engine.take = self.take
-        return self._engine
+        engine = Engine(Settings(callback=print_line))
+        engine.take = self.take
+        return engine
 
     def configure(self, settings: Settings) -> None:
         if settings.callback is None:

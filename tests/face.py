@@ -21,15 +21,17 @@ def own_engine(**settings: Any) -> Iterator[None]:
 
     It is made with ``settings``; without any by whoever uses it first, as in a fresh process.
     """
-    before, script._engine = script._engine, None
+    kept = vars(script)  # where the cached engine is, once there is one
+    before = kept.pop("engine", None)
     try:
         if settings:
             aquests.configure(**settings)
         yield
     finally:
-        if script._engine is not None:
-            script._engine.close()
-        script._engine = before
+        if "engine" in kept:
+            kept.pop("engine").close()
+        if before is not None:
+            kept["engine"] = before
 
 
 def drop() -> None:
