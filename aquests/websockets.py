@@ -15,6 +15,7 @@ from .errors import RequestError
 from .exchange import Pairs, Request
 from .headers import request_headers
 from .httprequest import Options, check
+from .protocols.wsmessage import BINARY_STARTS, MAX_PLAIN, TEXT_STARTS, Plain
 from .script import script
 from .url import SCHEMES, split
 
@@ -109,7 +110,7 @@ def _queue(
     if not options and headers is None and compression is True and subprotocols == () and url.__class__ is str:
         endpoint = engine.endpoints.openings.get(url)
         if endpoint is not None and endpoint.scheme in schemes:  # nothing to check but the message
-            return engine.submit(Request("GET", url, _messages(message, replies), kind=kind, endpoint=endpoint))
+            return engine.submit(Request("GET", url, _payload(message, replies), (), kind, endpoint))
     if subprotocols != () or compression is not True:
         options |= {"subprotocols": subprotocols, "compression": compression}
     return engine.submit(make(kind, url, message, headers, replies, options, engine.endpoints, schemes))
@@ -150,7 +151,7 @@ def make(
     return Request(
         "GET",
         url,
-        _messages(message, replies),
+        _payload(message, replies),
         pairs,
         kind=kind,
         endpoint=endpoint,
@@ -195,14 +196,22 @@ def _headers(headers: Any) -> Pairs:
     return pairs
 
 
-def _messages(message: Any, replies: Any) -> Messages:
-    frames = _frames()
+def _payload(message: Any, replies: Any) -> Plain | Messages:
+    kind = message.__class__
+    if replies.__class__ is int and replies == 1:
+        if kind is str and len(message) <= MAX_PLAIN and message.isascii():
+            return Plain(TEXT_STARTS[len(message)] + message.encode())
+        if kind is bytes and len(message) <= MAX_PLAIN:
+            return Plain(BINARY_STARTS[len(message)] + message)
     if not isinstance(replies, int) or isinstance(replies, bool) or replies < 0:
         raise RequestError(f"replies must be a whole number of at least 0, not {replies!r}")
-    if message.__class__ is str and message.isascii():
-        return frames.Messages(((frames.TEXT, message.encode()),), replies)  # type: ignore[no-any-return]
-    several = message if isinstance(message, list) else [] if message is None else [message]
-    return frames.Messages([_message(one) for one in several], replies)  # type: ignore[no-any-return]
+    frames = _frames()
+    if kind is str and message.isascii():
+        items = [(frames.TEXT, message.encode())]
+    else:
+        several = message if isinstance(message, list) else [] if message is None else [message]
+        items = [_message(one) for one in several]
+    return frames.Messages(items, replies)  # type: ignore[no-any-return]
 
 
 def _message(message: Any) -> tuple[int, bytes]:

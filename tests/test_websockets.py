@@ -13,6 +13,7 @@ import aquests
 from aquests import websockets
 from aquests.errors import AquestsError, PeerClosed, ProtocolError, RequestError, TimedOut, TooLarge, WebSocketClosed
 from aquests.exchange import Request, Response
+from aquests.protocols.wsmessage import Plain
 from aquests.script import script
 from aquests.websockets import BINARY, CLOSE, CONT, PING, PONG, TEXT, make
 from tests.certs import Certs
@@ -132,6 +133,28 @@ def test_opcodes_are_those_of_websocket_client() -> None:
 )
 def test_messages(message: Any, items: Any) -> None:
     assert queue(message=message).payload.items == items
+
+
+@pytest.mark.parametrize(
+    ("message", "replies", "plain"),
+    [
+        ("x" * 125, 1, True),
+        ("x" * 126, 1, False),
+        ("", 1, True),
+        (b"\xff" * 125, 1, True),
+        (b"\xff" * 126, 1, False),
+        (b"", 1, True),
+        ("x", 2, False),
+        ("x", 0, False),
+        (b"x", 0, False),
+        (None, 1, False),
+        (["x"], 1, False),
+        ((PING, "x"), 1, False),
+    ],
+)
+def test_small_messages_with_one_reply_are_plain(message: Any, replies: int, plain: bool) -> None:
+    payload = queue(message=message, replies=replies).payload
+    assert (type(payload) is Plain, payload.replies) == (plain, replies)
 
 
 # Sharing lines

@@ -14,6 +14,7 @@ from websocket._abnf import frame_buffer
 from aquests.exchange import Exchange, Request
 from aquests.protocols.websocket import WebSocket
 from aquests.protocols.wsframes import BINARY, CLOSE, TEXT, Messages
+from aquests.protocols.wsmessage import BINARY_STARTS, MAX_PLAIN, TEXT_STARTS, Plain
 from aquests.protocols.wsopening import Opening, accept_for
 from aquests.settings import Settings
 from tests.steps import Line, LineEnded, ScriptError, Step, expect, loop, say
@@ -43,9 +44,15 @@ def make_wire(**options: Any) -> WebSocket:
 def make_exchange(
     message: Any = "hello", replies: int = 1, *, max_content: int | None = None, headers: Any = (), url: str = URL
 ) -> Exchange:
+    """As ``ws()`` makes it: ``message`` is text, (opcode, data), None, or a list, which goes the long way."""
     several = message if isinstance(message, list) else [] if message is None else [message]
     items = [one if isinstance(one, tuple) else (TEXT, one.encode()) for one in several]
-    request = Request("GET", url, Messages(items, replies), headers)
+    payload: Plain | Messages = Messages(items, replies)
+    if replies == 1 and not isinstance(message, list) and len(items) == 1:
+        ((opcode, data),) = items
+        if opcode in (TEXT, BINARY) and len(data) <= MAX_PLAIN:
+            payload = Plain((TEXT_STARTS if opcode == TEXT else BINARY_STARTS)[len(data)] + data)
+    request = Request("GET", url, payload, headers)
     settings = Settings() if max_content is None else Settings(max_content=max_content)
     return Exchange(request, 0.0, settings)
 

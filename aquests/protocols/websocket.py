@@ -26,10 +26,11 @@ from websocket import WebSocketBadStatusException
 from ..errors import AquestsError, ProtocolError, TooLarge, WebSocketClosed
 from .base import NO_EXCHANGES, OneAtATime
 from .http1 import Http1
-from .wsdeflate import Deflate
+from .wsdeflate import MIN_SIZE, Deflate
 from .wsframes import (
     ABNORMAL,
     BAD_PAYLOAD,
+    BINARY,
     CLOSE,
     CONT,
     NORMAL,
@@ -49,6 +50,7 @@ from .wsframes import (
     in_words,
     parse_close,
 )
+from .wsmessage import BITS, MAX_PLAIN, REPEAT, START, Plain
 from .wsopening import VERSION, Opening
 
 if TYPE_CHECKING:
@@ -63,8 +65,10 @@ MAX_UNASKED: Final = 16 * 1024 * 1024
 MAX_WAITING: Final = 64
 """Frames in the outbox; above that only the latest PING is answered (RFC 6455 5.5.3)."""
 _PER_FRAME: Final = 16
-_WHOLE: Final = {0x81: 1, 0x82: 2}
-"""The first byte of a whole plain message, and its opcode."""
+_WHOLE_TEXT: Final = 0x81
+_WHOLE_BINARY: Final = 0x82
+"""The first byte of a message in one frame, neither compressed nor extended."""
+_number: Final = int.from_bytes
 _Utf8: Final = getincrementaldecoder("utf-8")
 
 
@@ -106,6 +110,7 @@ class WebSocket(OneAtATime):
     """The client side of one WebSocket; ``random(n)`` gives n unpredictable bytes, for the opening and the masks."""
 
     __slots__ = (
+        "_binary",
         "_bodies",
         "_compressed",
         "_deflate",
@@ -117,16 +122,19 @@ class WebSocket(OneAtATime):
         "_keep",
         "_key",
         "_masks",
+        "_most",
         "_noted",
         "_opcode",
         "_opened_by",
         "_opening",
         "_parts",
+        "_plain",
         "_pong",
         "_random",
         "_reader",
         "_replies",
         "_size",
+        "_text",
         "_unasked",
         "_utf8",
         "_wanted",
@@ -146,6 +154,12 @@ class WebSocket(OneAtATime):
         self._opened_by: Head | None = None
         self._headers: Headers
         self._heads: dict[int | None, Reply] = {}
+        self._text: Reply
+        self._binary: Reply
+        self._most = 0
+        """Bytes of a plain frame that may be sent by the short way, now."""
+        self._plain: Exchange | None = None
+        """The exchange, while its only reply may come by the short way: nothing has come since it was submitted."""
         self._frames: Iterator[bytes] | None = None
         """What is still to be sent of a long request."""
         self._pong = b""
@@ -174,10 +188,28 @@ class WebSocket(OneAtATime):
     # Out
 
     def submit(self, x: Exchange) -> None:
-        http = self._http
-        if http is None:
+        payload: Plain | Messages = x.payload
+        if payload.__class__ is Plain:  # the hot path, inlined
+            frame = payload.frame
+            size = len(frame)
+            if size <= self._most:
+                masks = self._masks
+                if not masks.keys:
+                    masks.draw()
+                masked = _number(frame, "little") ^ masks.keys.pop() * REPEAT & BITS[size]
+                self.outbox.append(masked.to_bytes(size, "little"))
+                payload.sent = True
+                x.codec = None  # an attempt before may have been refused
+                self._x = self._plain = x
+                self.room = 0
+                return
+        if self._http is None:
             self._begin(x)
-            return
+        else:
+            self._open(self._http, x)
+
+    def _open(self, http: Http1, x: Exchange) -> None:
+        """Send the opening; the messages follow when it has been agreed to."""
         self._key = b64encode(self._random(16)).decode()
         http.upgrading = True
         http.ask(x, self._opening.request(x, self._key))
@@ -186,21 +218,19 @@ class WebSocket(OneAtATime):
 
     def _begin(self, x: Exchange) -> None:
         """Send the messages of an exchange, or begin to."""
-        payload: Messages = x.payload
+        payload: Plain | Messages = x.payload
         payload.sent = True
-        x.codec = None  # an attempt before may have been refused
+        x.codec = None  # as in submit
         self._x = x
         self.room = 0
-        self._wanted = payload.replies
-        self._size = self._unasked = 0
-        self._noted = False
-        self._ignored = self._reader.pending
         items = payload.items
-        if len(items) == 1 and payload.size <= FRAGMENT and self._deflate is None:  # the hot path
-            opcode, data = items[0]
-            self.outbox.append(encode(opcode, data, self._masks.next()))
-            self.hungry = not self._wanted
+        one = len(items) == 1 and payload.size <= FRAGMENT and self._deflate is None
+        if one and self._most and payload.replies == 1 and not payload.pings:  # longer than plain ones, else as there
+            self.outbox.append(encode(*items[0], self._masks.next()))
+            self._plain = x
             return
+        self._unasked = 0
+        self._await(payload.replies)
         frames = _outgoing(items, self._deflate, self._masks)
         if payload.size <= FRAGMENT:
             self.outbox.extend(frames)
@@ -208,6 +238,26 @@ class WebSocket(OneAtATime):
         else:
             self._frames = frames
             self.hungry = True
+        self._weigh()
+
+    def _await(self, replies: int) -> None:
+        """Nothing has come of so many replies."""
+        self._wanted = replies
+        self._size = 0
+        self._noted = False
+        self._ignored = self._reader.pending
+
+    def _weigh(self) -> None:
+        """What may go the short way from here on; after all that did not."""
+        self._most = 0
+        self._plain = None
+        if self._reader.pending or self._opened_by is not None:
+            return
+        if not self._unasked:
+            self._most = START + (MAX_PLAIN if self._deflate is None else MIN_SIZE - 1)
+        x = self._x
+        if x is not None and self._wanted == x.payload.replies == 1 and not x.payload.pings and self._frames is None:
+            self._plain = x
 
     def produce(self) -> Sequence[Exchange]:
         frames = self._frames
@@ -236,19 +286,43 @@ class WebSocket(OneAtATime):
         super()._retire()
         self.hungry = False
         self._frames = None
+        self._plain = None
 
     # In
 
     def receive(self, data: bytes) -> Sequence[Exchange]:
+        x = self._plain
+        if x is None or len(data) < 2:
+            return self._receive_any(data)
+        # The hot path, inlined: the only reply, plain and unfragmented, is all that has come.
+        size = len(data) - 2
+        body = data[2:] if data[1] == size <= MAX_PLAIN else _longer(data)
+        first = data[0]
+        if body is None or size > x.max_content:
+            return self._receive_any(data)
+        if first == _WHOLE_TEXT:
+            try:
+                x.data = body.decode()
+            except UnicodeDecodeError:
+                return self._receive_any(data)
+            x.head = self._text
+        elif first == _WHOLE_BINARY:
+            x.data = body
+            x.head = self._binary
+        else:
+            return self._receive_any(data)
+        x.body = body
+        self._x = self._plain = None
+        self.room = 1
+        return (x,)
+
+    def _receive_any(self, data: bytes) -> Sequence[Exchange]:
         if self._http is not None:
             return self._receive_opening(self._http, data)
         if not self.reusable:
             return NO_EXCHANGES  # behind a CLOSE
-        x = self._x
-        if x is not None and self._wanted == 1 and self._frames is None and not self._reader.pending:
-            finished = self._receive_whole(x, data)
-            if finished:
-                return finished
+        if self._plain is not None:
+            self._await(1)
         return self._receive_frames(data)
 
     def _receive_frames(self, data: bytes) -> Sequence[Exchange]:
@@ -261,37 +335,8 @@ class WebSocket(OneAtATime):
                     break
         except Violation as violation:
             finished = self._violated(violation) or finished
+        self._weigh()
         return finished
-
-    def _receive_whole(self, x: Exchange, data: bytes) -> Sequence[Exchange]:
-        """The hot path: the only reply, plain and unfragmented, is all that has come. Nothing if that is not so."""
-        opcode = _WHOLE.get(data[0])
-        payload = x.payload
-        if opcode is None or payload.replies != 1 or payload.pings:
-            return NO_EXCHANGES
-        size = data[1] if len(data) > 1 else 127
-        start = 2
-        if size > 125:
-            if size > 126 or len(data) < 130:
-                return NO_EXCHANGES  # a longer length, a masked frame, or only the beginning of one
-            size = int.from_bytes(data[2:4], "big")
-            start = 4
-        if len(data) - start != size or size > x.max_content:
-            return NO_EXCHANGES
-        body = data[start:]
-        try:
-            x.data = body.decode() if opcode == TEXT else body
-        except UnicodeDecodeError:
-            return NO_EXCHANGES
-        x.body = body
-        x.head = self._heads.get(opcode) or self._head(opcode)
-        self._x = None
-        self._wanted = 0
-        self.hungry = False
-        self.room = 1
-        if self.begun:
-            self.begun.clear()
-        return (x,)
 
     def _take(self, frame: Frame, piece: bytes) -> Sequence[Exchange]:
         if frame.opcode >= CLOSE:
@@ -442,6 +487,8 @@ class WebSocket(OneAtATime):
         if opened_by is not None:  # the first answer shows what the opening said to the rules: cookies
             self._opened_by = None
             self._headers = opened_by.headers
+            self._text = self._heads[TEXT] = Reply(self._headers, TEXT, False)
+            self._binary = self._heads[BINARY] = Reply(self._headers, BINARY, False)
             if opened_by.special:
                 return Reply(self._headers, opcode, True)
         head = self._heads.get(opcode)
@@ -470,6 +517,13 @@ class WebSocket(OneAtATime):
         self._http = None
         self._end()
         return self._fail(error)
+
+
+def _longer(data: bytes) -> bytes | None:
+    """The payload of a frame with a length of 16 bits, if ``data`` is just that."""
+    size = len(data) - 4
+    whole = size > MAX_PLAIN and data[1] == 126 and data[2] << 8 | data[3] == size
+    return data[4:] if whole else None
 
 
 def _outgoing(items: Sequence[tuple[int, bytes]], deflate: Deflate | None, masks: Masks) -> Iterator[bytes]:

@@ -6,12 +6,14 @@ either. A server's frames are read piece by piece: a payload of gigabytes is nev
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from sys import byteorder
 from typing import Final
 
 import websocket as vocabulary
 
-from ..errors import RequestError
+from .wsmessage import Once
 
 ABNF: Final = vocabulary.ABNF
 
@@ -60,26 +62,20 @@ class Violation(Exception):
         self.code = code
 
 
-class Messages:
+class Messages(Once):
     """The payload of a request: pairs of opcode and bytes to send, and how many replies are waited for.
 
     ``size`` is what they take on the line, about. When all are PINGs their PONGs are the replies (``pings``).
     """
 
-    __slots__ = ("items", "pings", "replies", "sent", "size")
+    __slots__ = ("items", "pings", "replies", "size")
 
     def __init__(self, items: Sequence[tuple[int, bytes]], replies: int = 1):
         self.items = items = tuple(items)
         self.replies = replies
         self.sent = False
-        """Bytes of it may have reached the server: it is not sent again by itself."""
         self.size = len(items[0][1]) + 14 if len(items) == 1 else sum([len(data) + 14 for _, data in items])
         self.pings = _pings(items) if items and items[0][0] == PING else _NONE
-
-    def rewind(self) -> None:
-        """Raises RequestError if it has been sent: a message is not repeated behind its author's back."""
-        if self.sent:
-            raise RequestError("a message that may have been received is not sent twice")
 
 
 def _pings(items: tuple[tuple[int, bytes], ...]) -> frozenset[bytes]:
@@ -87,22 +83,24 @@ def _pings(items: tuple[tuple[int, bytes], ...]) -> frozenset[bytes]:
 
 
 class Masks:
-    """Masking keys: four unpredictable bytes for each frame (RFC 6455 5.3), drawn by the kilobyte."""
+    """Masking keys: four unpredictable bytes for each frame (RFC 6455 5.3), drawn by the kilobyte.
 
-    __slots__ = ("_at", "_keys", "_random")
+    ``keys`` are those at hand, as numbers; ``draw`` when there is none.
+    """
+
+    __slots__ = ("_random", "keys")
 
     def __init__(self, random: Callable[[int], bytes]):
         self._random = random
-        self._keys = b""
-        self._at = 0
+        self.keys = array("I")
+
+    def draw(self) -> None:
+        self.keys.frombytes(self._random(1024))
 
     def next(self) -> bytes:
-        at = self._at
-        if at >= len(self._keys):
-            self._keys = self._random(1024)
-            at = 0
-        self._at = at + 4
-        return self._keys[at : at + 4]
+        if not self.keys:
+            self.draw()
+        return self.keys.pop().to_bytes(4, byteorder)
 
 
 def masked(data: bytes, key: bytes) -> bytes:

@@ -472,6 +472,176 @@ def test_a_pushed_bomb_ends_the_line() -> None:
     assert harness.ended and [x.data for x in harness.done] == ["first"]
 
 
+# The short way of plain messages, and the long one
+
+AGREED_FOR_BOTH = {"plain": answer(), "compressed": answer(AGREED)}
+
+
+def second(agreed: bytes, message: Any, pieces: list[bytes]) -> tuple[Any, ...]:
+    """What becomes of an exchange on a line that has had one, and of the line."""
+    harness = Harness(make_wire())
+    harness.open()
+    harness.submit(make_exchange())
+    harness.receive(agreed + text("first"))
+    x = make_exchange(message, max_content=1000)
+    harness.submit(x)
+    sent = len(harness.sent)
+    for piece in pieces:
+        if not harness.ended:
+            harness.receive(piece)
+    wire = harness.wire
+    answered = said(b"".join(harness.sent[sent:]))
+    return outcome(x), x in harness.done, answered, wire.room, wire.reusable, wire.hungry, wire.inflight == (x,)
+
+
+def both_ways(agreed: bytes, data: bytes) -> tuple[Any, ...]:
+    """The same in any cutting, whether the request went the short way or the long one."""
+    outcomes = [
+        second(agreed, message, pieces)
+        for message in ("x" * 40, ["x" * 40], "x" * 200)
+        for pieces in feedings(data, len(data))
+    ]
+    for other in outcomes[1:]:
+        assert other == outcomes[0]
+    return outcomes[0]
+
+
+BEHIND = {
+    "text": text("wörld"),
+    "binary": binary(b"\xff\0"),
+    "empty text": text(""),
+    "empty binary": binary(b""),
+    "as long as plain ones may be": text("x" * 125),
+    "longer": text("x" * 126),
+    "at the limit": binary(bytes(1000)),
+    "over the limit": binary(bytes(1001)),
+    "a length not in its shortest form": b"\x81\x7e\x00\x05hello",
+    "64 bits for a short length": b"\x81\x7f" + bytes(6) + b"\x03\xe8" + bytes(1000),
+    "one byte": b"\x81",
+    "half": text("hello")[:4],
+    "two": text("a") + text("b"),
+    "a ping ahead": frame(PING, b"p") + text("a"),
+    "a pong ahead": frame(PONG, b"p") + text("a"),
+    "a ping alone": frame(PING, b"p"),
+    "fragments": frame(TEXT, b"a", fin=False) + frame(CONT, b"b"),
+    "an empty ping": frame(PING),
+    "a continuation": frame(CONT, b"a"),
+    "the last of a deflated message": frame(TEXT, DEFLATED, rsv=4),
+    "masked like a long one": b"\x81\xfe\x00\x80" + bytes(128),
+} | {name: data for name, (data, _, _) in VIOLATIONS.items()}
+
+
+@pytest.mark.parametrize("agreed", AGREED_FOR_BOTH)
+@pytest.mark.parametrize("name", BEHIND)
+def test_both_ways_lead_to_the_same(name: str, agreed: str) -> None:
+    (_, data, _, error), done, *_ = both_ways(AGREED_FOR_BOTH[agreed], BEHIND[name])
+    waits = name in ("one byte", "half", "a ping alone", "an empty ping")
+    assert done is not waits and (data is not None) is not (waits or error is not None)
+
+
+opcodes = st.sampled_from([TEXT, TEXT, TEXT, BINARY, CONT, PING, PONG, CLOSE, 3, 11])
+some_frames = st.builds(
+    frame,
+    opcodes,
+    st.one_of(st.binary(max_size=3), st.text(max_size=60).map(str.encode), st.integers(120, 130).map(bytes)),
+    fin=st.sampled_from([True, True, True, False]),
+    rsv=st.sampled_from([0, 0, 0, 4, 2]),
+    masked=st.sampled_from([False, False, False, True]),
+)
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(list(AGREED_FOR_BOTH.values())), st.lists(some_frames, min_size=1, max_size=3), st.data())
+def test_both_ways_lead_to_the_same_whatever_comes(agreed: bytes, found: list[bytes], data: st.DataObject) -> None:
+    whole = b"".join(found)
+    both_ways(agreed, whole[: data.draw(st.integers(1, len(whole)))])
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+def test_plain_messages_of_every_size(opcode: int) -> None:
+    """They are read by another client, and no key is used twice."""
+    wire = WebSocket(make_wire()._opening, random.Random(opcode).randbytes)
+    wire.opened()
+    wire.submit(make_exchange())
+    wire.receive(answer(key=wire._key) + text("first"))
+    keys = set()
+    for size in [*range(130), *range(130)]:
+        wire.outbox.clear()
+        x = make_exchange((opcode, b"x" * size))
+        wire.submit(x)
+        (sent,) = wire.outbox
+        assert said(sent) == [(opcode, 1, b"x" * size)] and x.payload.sent and wire.room == 0
+        keys.add(sent[2:6] if size < 126 else sent[4:8])
+        assert wire.receive(text("yes")) == (x,) and wire.room == 1
+    assert len(keys) == 260
+
+
+def test_only_messages_that_are_worth_it_are_compressed() -> None:
+    harness = Harness(make_wire())
+    harness.open()
+    harness.submit(make_exchange())
+    harness.receive(answer(AGREED) + text("first"))
+    for size in (0, 1, 62, 63, 64, 65, 125, 126, 1000):
+        harness.submit(make_exchange("x" * size))
+        assert bool(harness.sent[-1][0] & 0x40) == (size >= 64), size
+        harness.receive(text("good"))
+    assert len(harness.done) == 10
+
+
+@pytest.mark.parametrize("message", ["plain", ["long way"]])
+def test_nothing_comes_by_the_short_way_at_the_wrong_time(message: Any) -> None:
+    harness = opened(data=text("first"))
+    harness.receive(text("pushed"))
+    harness.receive(frame(BINARY, b"half", fin=False))
+    for number in range(3):
+        harness.submit(make_exchange(message))
+        if not number:
+            harness.receive(frame(CONT, b"of it"))
+        assert harness.wire.room == 0
+        harness.receive(text(f"{number}"))
+        harness.receive(text("pushed"))
+    assert [x.data for x in harness.done] == ["first", "0", "1", "2"]
+    harness.submit(make_exchange(message))
+    harness.wire.goodbye()
+    assert harness.wire.receive(text("behind our CLOSE")) == () and harness.wire.room == 0
+
+
+def test_an_attempt_that_was_refused_goes_on_over_a_line_that_is_open() -> None:
+    refused = Harness(make_wire())
+    refused.open()
+    first = make_exchange()
+    refused.submit(first)
+    refused.receive(REFUSALS["length"][0])
+    again = first.again()
+    assert again.codec is not None
+    harness = opened(data=text("first"))
+    harness.submit(again)
+    harness.receive(text("welcome"))
+    assert again.data == "welcome" and again.codec is None
+
+
+@pytest.mark.parametrize("pings", [[b"a"], [b"b", b"a"]])
+def test_on_an_open_line_only_pongs_answer_pings(pings: list[bytes]) -> None:
+    harness = opened(data=text("first"))
+    x = make_exchange([(PING, data) for data in pings])
+    harness.submit(x)
+    harness.receive(text("pushed"))
+    harness.receive(frame(PONG, b"other"))
+    assert x not in harness.done
+    harness.receive(frame(PONG, b"a"))
+    assert outcome(x) == (PONG, b"a", b"a", None)
+
+
+def test_on_an_open_line_several_replies_come_one_by_one() -> None:
+    harness = opened(data=text("first"))
+    x = make_exchange(replies=3)
+    harness.submit(x)
+    for reply in (text("a"), binary(b"b"), text("c")):
+        assert x not in harness.done
+        harness.receive(reply)
+    assert outcome(x) == (TEXT, ["a", b"b", "c"], b"abc", None)
+
+
 # Long requests
 
 
@@ -496,12 +666,18 @@ def test_long_messages_go_out_in_fragments() -> None:
     assert wire.receive(text("done"))[0].data == "done"
 
 
-def test_a_reply_that_comes_while_we_send_waits_for_the_end() -> None:
+@pytest.mark.parametrize("open_already", [False, True])
+@pytest.mark.parametrize("behind", [b"", text("dropped")])
+def test_a_reply_that_comes_while_we_send_waits_for_the_end(open_already: bool, behind: bytes) -> None:
     wire = make_wire(compression=False)
     wire.opened()
+    if open_already:
+        wire.submit(make_exchange())
+        wire.receive(answer() + text("first"))
     x = make_exchange("y" * (2 * FRAGMENT))
     wire.submit(x)
-    assert wire.receive(answer() + text("early") + text("dropped")) == () and wire.inflight == (x,)
+    replies = text("early") + behind
+    assert wire.receive(replies if open_already else answer() + replies) == () and wire.inflight == (x,)
     finished: list[Exchange] = []
     while wire.hungry:
         wire.outbox.clear()
