@@ -59,6 +59,7 @@ class Engine:
         "_log",
         "_outdated",
         "_resolver",
+        "_sent",
         "_sessions",
         "_settle",
         "_shortage",
@@ -72,7 +73,6 @@ class Engine:
         "loop",
         "queue",
         "rules",
-        "sent",
         "settings",
         "take",
     )
@@ -89,7 +89,8 @@ class Engine:
         """Requests queued since the engine was idle at a reset; the next req_id."""
         self._earlier = 0
         """How many of them were answered before the last reset."""
-        self.sent = 0
+        self._sent = 0
+        """Exchanges that closed lines had, less what open ones had at the last reset."""
         self._channels: dict[Line, None] = {}
         self._idle: dict[Line, None] = {}
         self._outdated: set[Line] = set()
@@ -185,6 +186,11 @@ class Engine:
     def stats(self) -> Stats:
         """What has been counted since the last reset."""
         return self._delivery.stats
+
+    @property
+    def sent(self) -> int:
+        """Requests handed to lines since the last reset, redirects and retries included."""
+        return self._sent + sum(channel.uses for channel in self._channels)
 
     @property
     def finished(self) -> int:
@@ -287,7 +293,7 @@ class Engine:
         """Begin to count anew; returns what was counted. Only when nothing is pending."""
         self._earlier += self.finished
         stats = self._delivery.reset()
-        self.sent = 0
+        self._sent = -sum(channel.uses for channel in self._channels)
         if self.idle:
             self.counted = self._earlier = 0
             for endpoint in self.endpoints:
@@ -405,7 +411,6 @@ class Engine:
                         self._prepare(x)
                     submit(x)
                     channel.uses += 1
-                    self.sent += 1
                 except AquestsError as error:
                     self._delivery.fail(x, error)
                 # The callback of one that could not be sent may have stopped the run, or this line.
@@ -424,7 +429,6 @@ class Engine:
                 self._prepare(x)
             channel.submit(x)
             channel.uses += 1
-            self.sent += 1
         except AquestsError as error:
             self._delivery.fail(x, error)
 
@@ -509,6 +513,7 @@ class Engine:
             self._outdated.remove(channel)
             self._weigh()
         self.stats.bytes_sent += channel.bytes_sent
+        self._sent += channel.uses
         self._rouse(channel)
         self._slot_freed(channel.endpoint)
 

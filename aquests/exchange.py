@@ -367,7 +367,8 @@ class Response:
         error = x.error
         if error is not None and isinstance(error, AquestsError):
             return error.code
-        return x.head.status if x.head else 701
+        head = x.head
+        return 701 if head is None else head.status
 
     code = status_code
 
