@@ -80,7 +80,8 @@ def loop_factory(job: Job) -> Callable[[], AbstractEventLoop] | None:
         return None
     import uvloop
 
-    return uvloop.new_event_loop
+    factory: Callable[[], AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 def main(function: str, job: str) -> None:

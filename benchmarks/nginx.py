@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -57,49 +57,37 @@ http {{
 """
 
 
-@contextmanager
-def page(wanted: Wanted) -> Iterator[Site]:
+def page(wanted: Wanted) -> AbstractContextManager[Site]:
     """A page of ``wanted.size`` bytes by HTTP/1.1."""
-    with _nginx(wanted, tls=False) as site:
-        yield site
+    return _nginx(wanted, tls=False)
 
 
-@contextmanager
-def memory_page(wanted: Wanted) -> Iterator[Site]:
+def memory_page(wanted: Wanted) -> AbstractContextManager[Site]:
     """The same, from nginx's memory: no file is opened for it."""
-    with _nginx(wanted, tls=False, text=_piecewise(wanted.size)) as site:
-        yield site
+    return _nginx(wanted, tls=False, text=_piecewise(wanted.size))
 
 
-@contextmanager
-def secure_page(wanted: Wanted) -> Iterator[Site]:
+def secure_page(wanted: Wanted) -> AbstractContextManager[Site]:
     """The same over TLS; a CA and a certificate are made for the run."""
-    with _nginx(wanted, tls=True) as site:
-        yield site
+    return _nginx(wanted, tls=True)
 
 
-@contextmanager
-def multiplexed_page(wanted: Wanted) -> Iterator[Site]:
+def multiplexed_page(wanted: Wanted) -> AbstractContextManager[Site]:
     """The same over TLS and HTTP/2."""
-    with _nginx(wanted, tls=True, http2=True) as site:
-        yield site
+    return _nginx(wanted, tls=True, http2=True)
 
 
-@contextmanager
-def document(wanted: Wanted, text: str) -> Iterator[Site]:
+def document(wanted: Wanted, text: str) -> AbstractContextManager[Site]:
     """``text``, which is XML of at most a page without double quotes, whatever is asked or sent.
 
     ``$fresh`` in it is nothing, but 32 other letters in each answer to a URL that ends in ``?fresh=1``.
     """
-    with _nginx(wanted, tls=False, kind="text/xml", text=text) as site:
-        yield site
+    return _nginx(wanted, tls=False, kind="text/xml", text=text)
 
 
-@contextmanager
-def differing_page(wanted: Wanted) -> Iterator[Site]:
+def differing_page(wanted: Wanted) -> AbstractContextManager[Site]:
     """``multiplexed_page``, and in each answer a header that was never sent before: 32 digits, as tracing has it."""
-    with _nginx(wanted, tls=True, http2=True, more="\n        add_header X-Request-Id $request_id;") as site:
-        yield site
+    return _nginx(wanted, tls=True, http2=True, more="\n        add_header X-Request-Id $request_id;")
 
 
 @contextmanager
