@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import Any
+from weakref import ref
 
 import grpc
 import pytest
@@ -153,6 +155,19 @@ def test_callbacks(stub: Any) -> None:
     assert told == [note(), "over"]
     call.add_done_callback(told.append)
     assert told[2] is call
+
+
+def test_calls_that_are_answered_are_freed_at_once(stub: Any) -> None:
+    gc.disable()
+    try:
+        call = stub.Echo.future(note())
+        call.add_done_callback(lambda future: None)
+        aquests.fetchall()
+        gone = ref(call)
+        del call
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_in_a_callback_only_queuing_is_allowed(stub: Any) -> None:

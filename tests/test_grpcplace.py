@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from aquests.errors import RequestError
+from aquests.exchange import Request
 from aquests.grpcplace import MAX_TERMS, Place, a
 from tests.face import own_engine
 from tests.servers_grpc import note
@@ -35,6 +36,21 @@ def test_requests() -> None:
     assert request.options == {"ca": "/ca", "timeout": 3, "deadline": 3}
     assert dict(request.headers).items() >= {"x": "1", "y": "2", "grpc-encoding": "gzip"}.items()
     assert request.payload is None and request.codec is None and request.req_id == -1
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"timeout": 3, "metadata": {"x": "1"}, "meta": {"a": 1}, "compression": "gzip"}]
+)
+def test_usual_requests_are_like_those_that_are_prepared(options: dict[str, Any]) -> None:
+    place = Place("http://h:1/", dict(options))
+    codec = place.codec(bytes, False)
+    message = b"message " * 9
+    usual = place.usual("/p.S/M", codec).request(message, print)
+    coding = options.get("compression", "identity")
+    other = place.prepare("/p.S/M", coding, callback=print)
+    other.payload, other.codec = place.body(message, bytes, False, coding), codec
+    names = [name for name in Request.__slots__ if name != "queued_at"]
+    assert [getattr(usual, name) for name in names] == [getattr(other, name) for name in names]
 
 
 def test_credentials_are_metadata() -> None:

@@ -107,6 +107,25 @@ def test_timeouts(ours: Any, own: Any, sent: str | None, patience: float, deadli
     assert (round(x.limit - x.started_at) if x.limit else None) == deadline
 
 
+def test_settings_that_change_between_calls_hold_for_the_next_one() -> None:
+    with GrpcPeer(echo) as peer:
+        stub = aquests.grpc(f"{peer.url}/{SERVICE}")
+        channel = aquests.grpc_channel(peer.url)
+        method = channel.unary_unary(f"/{SERVICE}/Echo")
+        for deadline in (None, 20, 30):
+            aquests.configure(2, callback=ignore, deadline=deadline)
+            for _ in range(2):
+                stub.Echo(note())
+                method.future(b"")
+        script.engine.run()
+        aquests.configure(2, callback=ignore, force_http1=True)
+        for call in (lambda: stub.Echo(note()), lambda: method.future(b"")):
+            with pytest.raises(RequestError, match="needs HTTP/2"):
+                call()
+    sent = sorted(call.headers.get("grpc-timeout", "") for call in peer.calls)
+    assert sent == [""] * 4 + ["20000000u"] * 4 + ["30000000u"] * 4
+
+
 def test_the_deadline_of_the_run_is_sent() -> None:
     aquests.configure(callback=lambda response: None, deadline=33)
     with GrpcPeer(echo) as peer:

@@ -245,7 +245,7 @@ class Http2(Http2Line):
                 pairs: Pairs = ()
                 if what == _LAST_DATA:
                     behind = stop
-                elif what == _DATA and length and end - stop >= HEAD:
+                elif what == _DATA and end - stop >= HEAD:
                     high, low, what, number = unpack_head(data, stop)
                     trailers = self._decoder.own.get(data[stop + HEAD : stop + HEAD + low])
                     if what == _LAST_HEADERS and number == stream.number and not high and trailers is not None:
@@ -259,7 +259,7 @@ class Http2(Http2Line):
                     x.head = fields.head
                     x.body = data[start:stop]
                     x.trailers = pairs
-                    x.progress += length + 1
+                    x.progress = (x.progress or 1) + length
                     self._resets = 0  # as _answered does
                     self._patience = PATIENCE
                     del self._streams[number]

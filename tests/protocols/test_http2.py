@@ -9,6 +9,8 @@ from typing import Any
 import hpack
 import pytest
 from h2.errors import ErrorCodes
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aquests.errors import (
     AquestsError,
@@ -134,6 +136,114 @@ def make_exchange(ask: str) -> Exchange:
 @pytest.mark.parametrize("case", conversations(), ids=str)
 def test_laws(case: Case) -> None:
     check_wire(lambda: Http2(origin()), make_exchange, [case])
+
+
+# Answers that are all there
+
+
+class Parts:
+    """Frames of which answers may be made, by name; ``blocks``: what stands in those that carry fields."""
+
+    def __init__(self) -> None:
+        said = ("content-length", "4")
+        fields = {
+            "head": [(":status", "200")],
+            "said": [(":status", "200"), said],
+            "interim": [(":status", "103")],
+            "nothing": [(":status", "204")],
+            "good": [("grpc-status", "0")],
+            "malformed": [("grpc-status", "0"), ("Upper", "x")],
+        }
+        encoder = hpack.Encoder()
+        self.blocks = [encoder.encode(pairs) for _ in range(3) for pairs in fields.values()]
+        self._known = dict(zip(fields, self.blocks[-len(fields) :], strict=True))
+
+    def frame(self, name: str, stream: int) -> bytes:
+        name, _, end = name.partition(" ")
+        flags = (h2.END_STREAM if end else 0) | (h2.END_HEADERS if name in self._known else 0)
+        if name in self._known:
+            return h2.frame(h2.HEADERS, flags, stream, self._known[name])
+        if name == "ping":
+            return h2.frame(h2.PING, 0, 0, b"12345678")
+        if name == "padded":
+            return h2.frame(h2.DATA, flags | h2.PADDED, stream, b"\1four\0")
+        return h2.frame(h2.DATA, flags, stream, {"data": b"four", "empty": b"", "more": b"x" * 300}[name])
+
+    def told(self, said: bytes, step: int) -> list[Any]:
+        """What comes of four requests if the server says this, so many bytes at once; the last one is not all sent."""
+        talk = Bare()
+        for block in self.blocks:
+            talk.wire._decoder.decode(block)
+        asked = [talk.ask(method=method, max_content=200) for method in ("GET", "HEAD", "GET")]
+        asked.append(talk.ask(bytes(100_000), method="POST"))
+        talk.harness.feed([said[at : at + step] for at in range(0, len(said), step)])
+        answers = [(x.head and x.head.status, x.body, x.trailers, x.progress, repr(x.error)) for x in asked]
+        order = [asked.index(x) for x in talk.harness.done]
+        return [answers, order, repr(talk.wire.error), talk.wire.room, talk.sent()]
+
+
+PARTS = Parts()
+NAMES = ["head", "said", "data", "data last", "good last", "ping", "interim", "nothing", "empty", "empty last"]
+NAMES += ["padded", "padded last", "more", "more last", "good", "malformed last", "head last", "said last"]
+USUAL = [["head", "data", "good last"], ["said", "data", "good last"], ["head", "data last"], ["said", "data last"]]
+USUAL += [["said", "more", "good last"], ["head", "more", "good last"], ["head", "empty", "good last"]]
+USUAL += [["head", "data", "malformed last"], ["head", "data", "head last"], ["interim", "head", "data", "good last"]]
+USUAL += [["head", "data", "data last"], ["said", "empty last"], ["nothing", "data last"], ["said", "data", "good"]]
+USUAL += [
+    ["said", "ping", "said", "data", "good last"],
+    ["head", "padded", "good last"],
+    ["head", "data", "other last"],
+]
+
+
+@pytest.mark.parametrize("names", USUAL, ids="-".join)
+@pytest.mark.parametrize("stream", [1, 3, 7])
+def test_an_answer_that_is_all_there_is_the_same_as_in_pieces(names: list[str], stream: int) -> None:
+    said = b"".join([PARTS.frame(name, stream) for name in names if name != "other last"])
+    if "other last" in names:
+        said += PARTS.frame("good last", 5)
+    assert PARTS.told(said, len(said)) == PARTS.told(said, 1)
+
+
+@given(st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from([1, 1, 3, 5, 7])), max_size=9), st.integers(2, 60))
+def test_so_are_many_frames_in_any_order(frames: list[tuple[str, int]], step: int) -> None:
+    said = b"".join([PARTS.frame(name, stream) for name, stream in frames])
+    expected = PARTS.told(said, 1)
+    assert PARTS.told(said, len(said) or 1) == expected and PARTS.told(said, step) == expected
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        data(1, bytes(16385), last=True),
+        data(1, bytes((1 << 16) + 4), last=True),
+        PARTS.frame("data", 1) + h2.frame(h2.HEADERS, 5, 1, PARTS.frame("good last", 1)[h2.HEAD :] + bytes(1 << 16)),
+    ],
+    ids=["DATA", "DATA of 64 KiB", "HEADERS of 64 KiB"],
+)
+def test_frames_that_are_too_large_behind_a_head(behind: bytes) -> None:
+    """Two bytes of their lengths, of three, are those of frames that would do."""
+    talk = Bare()
+    for block in PARTS.blocks:
+        talk.wire._decoder.decode(block)
+    x = talk.ask()
+    talk.say(PARTS.frame("head", 1) + behind)
+    assert talk.goaway()[0] == h2.FRAME_SIZE_ERROR and list(talk.wire.inflight) == [x]
+
+
+def test_answers_that_are_all_there_use_the_window_and_renew_the_patience() -> None:
+    talk = Bare()
+    block = hpack.Encoder().encode([(":status", "200")])
+    size = 16384
+    for number in range(RECEIVE_WINDOW // size):
+        stream = 2 * number + 1
+        talk.ask()
+        if number % 256 == 0:
+            talk.say(h2.frame(h2.PING, h2.ACK, 0, bytes(8)) * (PATIENCE - 1))
+        talk.say(h2.headers(block, stream, False) + data(stream, bytes(size), last=True))
+    updates = [payload for kind, _, number, payload in talk.sent() if (kind, number) == (h2.WINDOW_UPDATE, 0)]
+    assert updates == [(RECEIVE_WINDOW // 2 + size).to_bytes(4)] and talk.wire.error is None
+    assert len(talk.harness.done) == RECEIVE_WINDOW // size
 
 
 # Ordinary answers, the h2 library serving
