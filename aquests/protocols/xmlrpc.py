@@ -3,12 +3,16 @@
 Beyond the standard library: what XML cannot carry (control characters, NaN, a carriage return, which a parser would
 turn into a line feed) is refused or escaped where the call is queued.
 
-How an answer is read. Its bytes become text first, in one of the few encodings that are taken, and the *text* is shown
-to expat: no byte can mean one thing here and another one there. Expat judges whether it is well-formed XML, and nothing
-else; the first word of a DTD ends it, before an entity is declared (so there are no bombs and no external entities).
-Text that has passed is cut at ``<``: tags match, references are sound, a ``<`` begins markup. So the cutting needs to
-look only for the elements of XML-RPC, where each is due. A few callbacks of expat would cost as much as all the rest,
-and so would a tree: 4.5 µs for a list of three strings, 6.2 by ElementTree, 10.2 by ``xmlrpc.client``'s callbacks.
+How an answer is read. A strict reader takes documents in plain tags: a regular expression that knows the elements of
+XML-RPC, each where it is due, with nothing but blanks between them. What it takes is well-formed, so a document as
+servers write them is read at once. Any other one, right or wrong, is judged by expat first. Its bytes become text in
+one of the few encodings that are taken, and the *text* is shown to expat: no byte can mean one thing here and another
+one there. Expat judges whether it is well-formed XML, and nothing else; the first word of a DTD ends it, before an
+entity is declared (so there are no bombs and no external entities). Text that has passed is undressed (of comments,
+CDATA, attributes, prefixes, and of text beside elements) and shown to the same reader.
+
+In thousands of user instructions, for a list of three strings: 40 by the reader alone; 78 with expat before it, which
+has no callbacks then; over 300 by ``xmlrpc.client``'s callbacks.
 """
 
 from __future__ import annotations
@@ -40,15 +44,41 @@ ENCODINGS: Final = frozenset(("utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1"
 _ILLEGAL: Final = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What may not stand in XML 1.0 (section 2.2)."""
 _DECLARED: Final = re.compile(rb"""(?:\xef\xbb\xbf)?<\?xml\s[^>]*?\sencoding\s*=\s*["']([^"']*)""")
+_W: Final = r"[ \t\n]*+"
+_PIECE: Final = re.compile(
+    rf"(?:<member>{_W}<name>([^<]*+</name>){_W}|)"
+    rf"(?:<value>(?:{_W}<([A-Za-z][\w.]*+)>|)([^<]*+)(?(2)</\2>{_W}|)</value>{_W}(?(1)</member>{_W}|)"
+    rf"|(<value>{_W}<(?:array>{_W}<data>|struct>){_W}"
+    rf"|(?:</data>{_W}</array>|</struct>){_W}</value>{_W}(?:</member>{_W}|)|[\s\S][^<]*+))",
+    re.ASCII,
+)
+"""A value that holds no other, or where one that does begins, each with its name if it is a member: name, type, text.
+
+Last, what is no such value: where one that holds others begins or ends, or else a tag that is not due.
+"""
+_HEAD: Final = re.compile(
+    r"(?:<\?xml version=(['\"])1\.0\1(?: encoding=(['\"])(?:(?i:utf-?8)|([\w.-]+))\2)?(?: standalone=(['\"])yes\4)?"
+    rf" ?\?>{_W})?<methodResponse(?: xmlns(?::\w+)?=\"[\w./:#-]*\")?>{_W}<(?:params>{_W}<param|(fault))>{_W}",
+    re.ASCII,
+)
+"""What stands ahead of the value: the third group is an encoding that is not UTF-8, the fifth says it is a fault."""
+_TAIL: Final = re.compile(rf"{_W}(?:</param>{_W}</params>|(</fault>)){_W}</methodResponse>{_W}")
+MAX_FRAME: Final = 1000
+"""Characters around the value that are looked at without expat."""
+_EMPTY: Final = re.compile(r"<(?:[A-Za-z]\w*:)?([A-Za-z][\w.]*) ?/>", re.ASCII)
+_CONTROLS: Final = bytes(0xFF if byte < 32 and byte not in b"\t\n\r" else byte for byte in range(256))
+"""Makes what XML cannot carry of bytes something that UTF-8 cannot carry, either."""
 _MARKUP: Final = re.compile(
     r"<(?!/?[A-Za-z][\w.]*>)(?:!--.*?-->|\?.*?\?>|!\[CDATA\[(.*?)]]>"
     r"|(/?)(?:[^\s<>/:]*:)?([^\s<>/:]+)(?:[^>\"']|\"[^\"]*\"|'[^']*')*?(/?)>)",
     re.DOTALL,
 )
 """What is not a plain tag: a comment, a processing instruction, a CDATA section, a tag with prefix or attributes."""
-_REFERENCE: Final = re.compile("&(#x?)?([^;]+);")
+_BESIDE: Final = re.compile(r"(</[^>]*+>|<data>)[^<]++|(<[^>]*+>)[^<]++(?=<[^/])")
+"""Text that belongs to no value, and the tag ahead of it."""
+_REFERENCE: Final = re.compile("&(?:(amp|lt|gt|quot|apos)|#([0-9]+)|#x([0-9A-Fa-f]+));|&")
 _ENTITIES: Final = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
-_BROKEN: Final = (ValueError, TypeError, ArithmeticError, LookupError, StopIteration)
+_BROKEN: Final = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
 """What becomes of a value, or of an element, that is not what it should be."""
 
 # Calls
@@ -128,19 +158,32 @@ def loads(body: bytes) -> Any:
     Text beside elements is ignored, as ``xmlrpc.client`` does; what is missing, or too much, is an error.
     """
     try:
-        text = _checked(body)
+        return _quick(body)
+    except _BROKEN:
+        pass  # it is not as usual
+    try:
+        text = _MARKUP.sub(_plain, _checked(body)).lstrip("\ufeff \t\n")
         try:
             return _answer(text)
         except _BROKEN:
-            plain = _MARKUP.sub(_plain, text)
-            if plain == text:
-                raise
-            return _answer(plain)
+            return _answer(_BESIDE.sub(_tag, text))
     except (ExpatError, *_BROKEN) as error:
         raise Malformed(f"not an XML-RPC answer: {type(error).__name__} {error}".strip(), first=body[:64]) from error
     except Malformed as error:
         error.first = body[:64]
         raise
+
+
+def _quick(body: bytes) -> Any:
+    """The value of a document as servers write them. Raises Fault; one of _BROKEN for any other, right or wrong."""
+    text = body.translate(_CONTROLS).decode()
+    if "\r" in text:
+        text = _with_line_feeds(text)
+    if "]" in text and "]]>" in text:
+        raise ValueError("a CDATA section")
+    if "/>" in text:
+        text = _EMPTY.sub(r"<\1></\1>", text)
+    return _answer(text)
 
 
 def _checked(body: bytes) -> str:
@@ -154,7 +197,12 @@ def _checked(body: bytes) -> str:
     parser = ParserCreate()
     parser.StartDoctypeDeclHandler = _refuse
     parser.Parse(text, True)  # of a str expat does not believe what it declares
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text  # XML 1.0, 2.11
+    return _with_line_feeds(text)
+
+
+def _with_line_feeds(text: str) -> str:
+    """Lines end as XML 1.0 (2.11) wants them to."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _refuse(*doctype: Any) -> None:
@@ -169,111 +217,86 @@ def _plain(found: re.Match[str]) -> str:
     return f"<{name}></{name}>" if empty else f"<{slash}{name}>"
 
 
+def _tag(found: re.Match[str]) -> str:
+    """The tag of ``_BESIDE``, without the text."""
+    return found[1] or found[2] or ""
+
+
 def _answer(text: str) -> Any:
-    """The value of a well-formed answer in plain tags. Raises Fault; one of _BROKEN for what is not due where it is."""
-    take = iter(text.split("<")).__next__
-    take()
-    piece = take()
-    if piece[0] == "?":
-        piece = take()
-    if piece[:15] != "methodResponse>":
-        raise ValueError(f"{_named(piece)} instead of a methodResponse")
-    piece = take()
-    fault = piece[:6] == "fault>"
-    if not fault and (piece[:7] != "params>" or take()[:6] != "param>"):
-        raise ValueError(f"{_named(piece)} instead of a param")
-    value = _value(take)
-    if take()[0] != "/" or take()[0] != "/" or not (fault or take()[0] == "/"):
-        raise ValueError("more than one value")
+    """The value of an answer in plain tags. Raises Fault; one of _BROKEN for what is not due where it is."""
+    start, end = text.find("<value>"), text.rfind("</value>") + 8
+    fault, plain = _framed(text[:start], text[end:])
+    if not text.isascii() and (not plain or "\ufffe" in text or "\uffff" in text):
+        raise ValueError("characters that the encoding has not, or XML has not")
+    value = _value(_PIECE.findall(text, start, end))
     if fault:
         raise Fault(value["faultCode"], value["faultString"])
     return value
 
 
-def _value(take: Callable[[], str]) -> Any:
-    """The value that comes next. Hot, and so one piece; a stack of its own, as nobody limits how deep values lie.
+@lru_cache(64)
+def _framed(head: str, tail: str) -> tuple[bool, bool]:
+    """Is it a fault, and in UTF-8? What stands around the value is the same in most answers of a server."""
+    if len(head) + len(tail) > MAX_FRAME:
+        raise ValueError("much ado around the value")
+    before, behind = _HEAD.fullmatch(head), _TAIL.fullmatch(tail)
+    if before is None or behind is None or (before[5] is None) is not (behind[1] is None):
+        raise ValueError("no methodResponse with one value")
+    encoding = before[3]
+    if encoding is not None and encoding.lower() not in ENCODINGS:
+        raise ValueError("its encoding is refused")
+    return before[5] is not None, encoding is None
 
-    ``into`` is the array, or the struct, that is being read, ``name`` that of the member (None in an array).
+
+def _value(pieces: list[tuple[str, str, str, str]]) -> Any:
+    """The one value of what ``_PIECE`` has found. Hot, and with a stack of its own: nobody limits how deep values lie.
+
+    ``into`` is the array, or the struct, that is being read.
     """
-    stack: list[tuple[Any, str | None]] = []
-    into: Any = None
-    name: str | None = None
-    piece = take()
-    while True:
-        if piece != "value>" and piece[:6] != "value>":
-            raise ValueError(f"{_named(piece)} instead of a value")
-        inner = take()
-        if inner[0] == "/":
-            value: Any = piece[6:]
-            if "&" in value:
-                value = _REFERENCE.sub(_referred, value)
+    stack: list[tuple[Any, str]] = []
+    whole: list[Any] = []
+    into: Any = whole
+    for name, kind, data, mark in pieces:
+        if not mark:
+            try:
+                read = _KINDS[kind]
+            except KeyError:
+                raise LookupError(f"<{kind[:40]}> is no type") from None
+            value: Any = _REFERENCE.sub(_referred, data) if "&" in data else data
+            if read is not str:
+                value = read(value)
+        elif mark.rfind("<") < 1:
+            raise ValueError(f"{mark[:40]!r} where it is not due")
+        elif mark[1] == "v":
+            value = [] if "<a" in mark else {}
+        elif name or into.__class__ is not (list if mark[2] == "d" else dict):
+            raise ValueError(f"{mark[:40]!r} where it is not due")
         else:
-            kind, _, data = inner.partition(">")
-            if (read := _KINDS.get(kind)) is not None:
-                value = data if "&" not in data else _REFERENCE.sub(_referred, data)
-                if read is not str:
-                    value = read(value)
-                if take()[0] != "/" or take()[0] != "/":
-                    raise ValueError(f"something in or behind {kind}")
-            elif kind == "array" or kind == "struct":
-                stack.append((into, name))
-                if kind == "array":
-                    if take()[:5] != "data>":
-                        raise ValueError("an array without data")
-                    into, name, piece = [], None, take()
-                else:
-                    into, name, piece = {}, "", take()
-                if piece[0] != "/":
-                    if name is not None:
-                        name = _name(piece, take)
-                        piece = take()
-                    continue
-                if take()[0] != "/" or (name is None and take()[0] != "/"):
-                    raise ValueError(f"something behind {kind}")
-                value = into
-                into, name = stack.pop()
-            elif kind == "nil/" and take()[0] == "/":
-                value = None
-            else:
-                raise LookupError(f"{_named(inner)} is no type")
-        while stack:  # a value is complete: perhaps what it stands in, too
-            if name is None:
-                into.append(value)
-            else:
-                into[name] = value
-                if take()[0] != "/":
-                    raise ValueError("a member with two values")
-            piece = take()
-            if piece[0] != "/":
-                break
-            if take()[0] != "/" or (name is None and take()[0] != "/"):
-                raise ValueError("something behind an array or a struct")
-            value = into
             into, name = stack.pop()
+            if (not name) is ("</m" in mark):
+                raise ValueError("more than one value in a member")
+            continue
+        if name:
+            into[_REFERENCE.sub(_referred, name[:-7]) if "&" in name else name[:-7]] = value
         else:
-            return value
-        if name is not None:
-            name = _name(piece, take)
-            piece = take()
-
-
-def _name(piece: str, take: Callable[[], str]) -> str:
-    """The name of the member that begins with ``piece``."""
-    name = take()
-    if piece[:7] != "member>" or name[:5] != "name>" or take()[0] != "/":
-        raise ValueError(f"{_named(piece)} is no member with a name")
-    name = name[5:]
-    return _REFERENCE.sub(_referred, name) if "&" in name else name
-
-
-def _named(piece: str) -> str:
-    return repr("<" + piece.partition(">")[0][:40])
+            into.append(value)
+        if mark:
+            stack.append((into, name))
+            into = value
+    if stack or len(whole) != 1:
+        raise ValueError("not one value")
+    return whole[0]
 
 
 def _referred(found: re.Match[str]) -> str:
-    """The character of a reference that expat has taken."""
-    mark, name = found.groups()
-    return _ENTITIES[name] if mark is None else chr(int(name, 16 if mark == "#x" else 10))
+    """The character of a reference. Raises TypeError or ValueError if there is none."""
+    name, decimal, hexadecimal = found.groups()
+    if name is not None:
+        return _ENTITIES[name]
+    character = chr(int(decimal) if decimal is not None else int(hexadecimal, 16))
+    if _ILLEGAL.match(character):
+        raise ValueError(f"{found[0]} is no character of XML")
+    return character
 
 
 def _truth(data: str) -> bool:
@@ -288,7 +311,13 @@ def _nil(data: str) -> None:
     return None
 
 
+def _struct(data: str) -> dict[str, Any]:
+    """One without members."""
+    return {}
+
+
 _KINDS: Final[dict[str, Callable[[str], Any]]] = {
+    "": str,
     "string": str,
     "boolean": _truth,
     "double": float,
@@ -297,6 +326,7 @@ _KINDS: Final[dict[str, Callable[[str], Any]]] = {
     "base64": a2b_base64,
     "dateTime.iso8601": _date,
     "nil": _nil,
+    "struct": _struct,
     **dict.fromkeys(("int", "i4", "i1", "i2", "i8", "biginteger"), int),
 }
 

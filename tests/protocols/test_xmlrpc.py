@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import tracemalloc
 import xmlrpc.client
 from collections.abc import Iterator
@@ -465,6 +466,102 @@ def test_damaged_answers(data: st.DataObject) -> None:
         at = data.draw(st.integers(0, len(body) - 1))
         body[at : at + data.draw(st.integers(0, 5))] = data.draw(st.sampled_from(PIECES))
     compare(bytes(body))
+
+
+# Documents as servers write them, which are read without expat, and all others
+
+
+def indented(body: bytes) -> bytes:
+    """As PHP and many Java servers write it: each element on a line of its own, the empty ones short."""
+    text = re.sub(r"<(nil|string|data)></\1>", r"<\1/>", body.decode().replace("\n", ""))
+    lines: list[str] = []
+    depth = 0
+    for line in re.findall(r"<([\w.]+)>([^<]*)</\1>|(<[^>]*>)", text):
+        kind, inside, tag = line
+        depth -= tag.startswith("</")
+        lines.append("  " * depth + (tag or f"<{kind}>{inside}</{kind}>"))
+        depth += tag[:1] == "<" and tag[1] not in "?/" and not tag.endswith("/>")
+    return "\n".join(lines).encode()
+
+
+SERVERS = {
+    "Python": lambda body: body,
+    "PHP": indented,
+    "PHP, Latin-1": lambda body: indented(body).replace(b"?>", b" encoding='iso-8859-1' ?>", 1),
+    "Windows": lambda body: indented(body).replace(b"\n", b"\r\n"),
+    "Java": lambda body: re.sub(rb"\n|</?string>", b"", body).replace(b"<nil/>", b"<ex:nil/>").replace(
+        b"<methodResponse>", b'<methodResponse xmlns:ex="http://ws.apache.org/xmlrpc/namespaces/extensions">'
+    ).replace(b"'1.0'", b'"1.0" encoding="UTF-8" standalone="yes"'),
+}  # fmt: skip
+USUAL: list[Any] = [
+    *[value for value in VALUES if value not in ("é€😀", " spaces \t\n")],
+    ["a", "b&c", "<d>", "]", "/>", "", None, []],
+    [{"title": "x", "n": [1, {"b": "", "c": True}]}, {"title": "y"}],
+]
+
+
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("value", USUAL, ids=repr)
+def test_usual_documents_are_read_without_expat(server: str, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aquests.protocols.xmlrpc.ParserCreate", None)
+    body = SERVERS[server](answer(value))
+    assert repr(loads(body)) == repr(value) == repr(read(body)[0][0])
+    fault = SERVERS[server](xmlrpc.client.dumps(xmlrpc.client.Fault(4, "no"), methodresponse=True).encode())
+    with pytest.raises(xmlrpc.client.Fault, match="4: 'no'"):
+        loads(fault)
+
+
+def outcome(body: bytes) -> str:
+    try:
+        return f"value {loads(body)!r}"
+    except xmlrpc.client.Fault as fault:
+        return repr(fault)
+    except ProtocolError:
+        return "malformed"
+
+
+def agree(body: bytes) -> None:
+    """A comment behind the answer changes nothing, but that expat must judge it. And the standard library agrees."""
+    assert outcome(body) == outcome(body + b"<!-- -->")
+    compare(body)
+
+
+INSERTED = [
+    *PIECES, *[text.encode() for text in DRESSES], b"", b" ", b"\n", b"\r", b"\t", b"<", b">", b"/", b"&", b'"', b"'",
+    b"&#0;", b"&#13;", b"&#x1F;", b"&#55296;", b"&#x10FFFF;", b"&#x110000;", b"&#+65;", b"&# 65;", b"&#00065;",
+    b"&#xA;", b"&amp", b"&a;", b"&#\xd9\xa1;", b"\x0b", b"\x1c", b"\x7f", b"\xc2\x85", b"\xc2\xa0", b"\xef\xbf\xbe",
+    b"\xef\xbf\xbf", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\xe9", b"<data/>", b"<string />", b"<value/>", b"<ex:nil/>",
+    b"<nil />", b"</nil>", b"<nil>", b"<String>", b"</string\n>", b" a='b'", b"encoding='us-ascii'",
+    b" encoding='utf-16'", b" xmlns='a'", b"1.1", b"<value><i4>1</i4></value>", b"<value><array><data>",
+    b"<member><name>b</name><value>c</value></member>", b"</data></array></value>", b"<value><struct>",
+    b"</struct></value>",
+]  # fmt: skip
+
+
+@given(st.sampled_from([*SERVERS.values()]), plain, st.data())
+def test_both_ways_to_read_agree(dress: Any, value: Any, data: st.DataObject) -> None:
+    body = bytearray(dress(answer(value)))
+    for _ in range(data.draw(st.integers(0, 3))):
+        places = [0, len(body), *[found.start() for found in re.finditer(rb"[<>&]|(?<=>)", body)]]
+        at = data.draw(st.sampled_from(places) | st.integers(0, len(body)))
+        body[at : at + data.draw(st.integers(0, 9))] = data.draw(st.sampled_from(INSERTED))
+    agree(bytes(body))
+
+
+@given(st.sampled_from([*SERVERS.values()]), plain, st.data())
+def test_both_ways_agree_on_a_part(dress: Any, value: Any, data: st.DataObject) -> None:
+    body = dress(answer(value))
+    agree(body[: data.draw(st.integers(0, len(body)))])
+    start, end = sorted(data.draw(st.tuples(*[st.integers(0, len(body))] * 2)))
+    agree(body[:start] + body[end:])
+
+
+@pytest.mark.parametrize("inserted", INSERTED, ids=repr)
+def test_both_ways_agree_on_each_oddity_everywhere(inserted: bytes) -> None:
+    body = SERVERS["Java"](answer(["&", {"c": 1.0, "": None}]))
+    for at in range(len(body) + 1):
+        odd = body[:at] + inserted + body[at:]
+        assert outcome(odd) == outcome(odd + b"<!-- -->")
 
 
 # The codec
