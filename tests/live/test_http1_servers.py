@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from aquests.exchange import Response
 from tests import servers
 from tests.certs import Certs
 from tests.rig import Rig, codes
-from tests.servers import BIG, PAGE
+from tests.servers import PAGE
 from tests.serving import Server
 
 PAGE_SUM = hashlib.sha256(PAGE).hexdigest()
@@ -25,9 +24,6 @@ PAGE_SUM = hashlib.sha256(PAGE).hexdigest()
 @pytest.fixture(scope="module")
 def nginx(tmp_path_factory: pytest.TempPathFactory, certs: Certs) -> Iterator[Server]:
     extra = """
-        location /moved/ { rewrite ^/moved/(.*)$ /$1 redirect; }
-        location = /307 { return 307 /put/file; }
-        location = /cookie { add_header Set-Cookie "seen=$cookie_seen+; Path=/"; return 204; }
         location = /headers { return 200 "$http_user_agent|$http_host|$http_accept_encoding|$http_x_mine"; }
         location = /close { keepalive_timeout 0; return 200 closing; }
         location = /after3 { keepalive_requests 3; return 200 three; }
@@ -63,78 +59,6 @@ def accepted(server: Server) -> int:
     return int(text.split("\n")[2].split()[0])
 
 
-def test_large_and_small_bodies_do_not_get_mixed_up(nginx: Server) -> None:
-    sizes = {"/4k": len(PAGE), "/big": BIG, "/empty": 0, "/gzip/4k": len(PAGE)}
-    with Rig(workers=8) as rig:
-        for number in range(80):
-            path = list(sizes)[number % 4 if number % 20 else 1]
-            rig.ask(nginx.url + path, meta={"size": sizes[path]})
-        for answer in rig.run(30.0):
-            assert answer.ok and len(answer.content) == answer.meta["size"]
-
-
-def test_methods(nginx: Server) -> None:
-    with Rig() as rig:
-        head = rig.fetch(f"{nginx.url}/4k", "HEAD")
-        assert head.ok and head.content == b"" and head.headers["content-length"] == "4096"
-        assert rig.fetch(f"{nginx.url}/4k", "OPTIONS").status_code == 405
-        assert rig.fetch(f"{nginx.url}/4k", "DELETE").status_code == 405
-        assert rig.fetch(f"{nginx.url}/empty").status_code == 204
-        assert rig.fetch(f"{nginx.url}/4k", headers={"Range": "bytes=0-9"}).content == PAGE[:10]
-        etag = head.headers["etag"]
-        assert rig.fetch(f"{nginx.url}/4k", headers={"If-None-Match": etag}).status_code == 304
-        assert rig.fetch(f"{nginx.url}/4k").content == PAGE, "the line is still in step"
-
-
-def test_uploads(nginx: Server, tmp_path: Path) -> None:
-    body = os.urandom(3_000_000)
-    path = tmp_path / "body"
-    path.write_bytes(body)
-    kept = nginx.root / "put"
-    with Rig(workers=4) as rig, path.open("rb") as file:
-        rig.ask(f"{nginx.url}/put/bytes", "PUT", body)
-        rig.ask(f"{nginx.url}/put/file", "PUT", file)
-        rig.ask(f"{nginx.url}/put/chunks", "PUT", iter([body[:7], body[7:1_000_000], body[1_000_000:]]))
-        rig.ask(f"{nginx.url}/put/empty", "PUT", b"")
-        assert set(codes(rig.run())) <= {201, 204}
-        assert [(kept / name).read_bytes() for name in ("bytes", "file", "chunks", "empty")] == [body, body, body, b""]
-        (kept / "file").unlink()
-        file.seek(0)
-        assert rig.fetch(f"{nginx.url}/307", "PUT", file).status_code == 201
-        assert (kept / "file").read_bytes() == body, "sent again from its beginning"
-
-
-def test_compression(nginx: Server) -> None:
-    with Rig() as rig:
-        answer = rig.fetch(f"{nginx.url}/gzip/4k")
-        assert answer.headers["content-encoding"] == "gzip" and answer.content == PAGE
-        plain = rig.fetch(f"{nginx.url}/gzip/4k", headers={"Accept-Encoding": None})
-        assert "content-encoding" not in plain.headers and plain.content == PAGE
-
-
-def test_basic_authentication(nginx: Server) -> None:
-    with Rig() as rig:
-        assert rig.fetch(f"{nginx.url}/basic/4k").status_code == 401
-        assert rig.fetch(f"{nginx.url}/basic/4k", auth=("user", "wrong")).status_code == 401
-        for _ in range(3):
-            assert rig.fetch(f"{nginx.url}/basic/4k", auth=("user", "secret")).content == PAGE
-        assert rig.engine.sent == 1 + 2 + 2 + 1 + 1
-
-
-def test_redirects(nginx: Server) -> None:
-    with Rig() as rig:
-        for path in ("/redirect", "/moved/4k", "/moved/redirect"):
-            answer = rig.fetch(nginx.url + path)
-            assert answer.content == PAGE and answer.url == f"{nginx.url}/4k"
-            assert [hop.status_code for hop in answer.history] == [302] * (2 if path == "/moved/redirect" else 1)
-
-
-def test_cookies(nginx: Server) -> None:
-    with Rig(cookie=True) as rig:
-        found = [rig.fetch(f"{nginx.url}/cookie").cookies["seen"] for _ in range(3)]
-        assert found == ["+", "++", "+++"]
-
-
 def test_a_unix_socket(nginx: Server) -> None:
     with Rig(workers=3) as rig:
         for _ in range(30):
@@ -151,13 +75,6 @@ def test_lines_that_nginx_closes(nginx: Server) -> None:
             rig.ask(f"{nginx.url}/{('close', 'after3', '4k')[number % 3]}")
         assert codes(rig.run()) == [200] * 300
         assert rig.engine.stats.connections > 60
-
-
-def test_a_slow_answer_is_no_silent_one(nginx: Server) -> None:
-    """4 KB/s: the page takes as long as that, and the timeout is shorter."""
-    with Rig(timeout=0.9) as rig:
-        answer = rig.fetch(f"{nginx.url}/slow/4k")
-        assert answer.content == PAGE
 
 
 def test_nginx_reloads_in_the_middle(tmp_path: Path) -> None:

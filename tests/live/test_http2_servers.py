@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from aquests.errors import TimedOut, TooLarge
+from aquests.errors import TimedOut
 from tests import servers
 from tests.certs import Certs
 from tests.rig import Rig, bodies, codes
-from tests.servers import BIG, PAGE
+from tests.servers import PAGE
 from tests.serving import Server
 
 PAGE_SUM = hashlib.sha256(PAGE).hexdigest()
@@ -27,9 +26,6 @@ PAGE_SUM = hashlib.sha256(PAGE).hexdigest()
 def nginx(tmp_path_factory: pytest.TempPathFactory, certs: Certs) -> Iterator[Server]:
     extra = """
         http2_max_concurrent_streams 20;
-        location /moved/ { rewrite ^/moved/(.*)$ /$1 redirect; }
-        location = /307 { return 307 /put/file; }
-        location = /cookie { add_header Set-Cookie "seen=$cookie_seen+; Path=/"; return 204; }
         location = /headers { return 200 "$http_user_agent|$host|$http_accept_encoding|$http_x_mine|$server_protocol"; }
         location = /unique { add_header X-Request-Id "$request_id"; return 200 "$request_id"; }
         location = /large { add_header X-Large "$arg_x$arg_x$arg_x$arg_x"; return 200 large; }
@@ -65,16 +61,6 @@ def test_force_http1(nginx: Server, certs: Certs) -> None:
         assert answer.version == "1.1" and answer.text.endswith("|HTTP/1.1")
 
 
-def test_large_and_small_bodies_do_not_get_mixed_up(nginx: Server, certs: Certs) -> None:
-    sizes = {"/4k": len(PAGE), "/big": BIG, "/empty": 0, "/gzip/4k": len(PAGE)}
-    with rig(certs, 2) as run:
-        for number in range(80):
-            path = list(sizes)[number % 4 if number % 20 else 1]
-            run.ask(nginx.tls_url + path, meta={"size": sizes[path]})
-        for answer in run.run(30.0):
-            assert answer.ok and len(answer.content) == answer.meta["size"]
-
-
 def test_answers_that_always_differ(nginx: Server, certs: Certs) -> None:
     with rig(certs, 2) as run:
         for _ in range(500):
@@ -82,73 +68,6 @@ def test_answers_that_always_differ(nginx: Server, certs: Certs) -> None:
         answers = run.run()
         assert all(answer.headers["x-request-id"] == answer.text for answer in answers)
         assert len({answer.text for answer in answers}) == 500
-
-
-def test_methods(nginx: Server, certs: Certs) -> None:
-    with rig(certs) as run:
-        head = run.fetch(f"{nginx.tls_url}/4k", "HEAD")
-        assert head.ok and head.content == b"" and head.headers["content-length"] == "4096"
-        assert run.fetch(f"{nginx.tls_url}/4k", "OPTIONS").status_code == 405
-        assert run.fetch(f"{nginx.tls_url}/4k", "DELETE").status_code == 405
-        assert run.fetch(f"{nginx.tls_url}/empty").status_code == 204
-        assert run.fetch(f"{nginx.tls_url}/4k", headers={"Range": "bytes=0-9"}).content == PAGE[:10]
-        assert run.fetch(f"{nginx.tls_url}/4k", headers={"If-None-Match": head.headers["etag"]}).status_code == 304
-        assert run.fetch(f"{nginx.tls_url}/none").status_code == 404
-        assert run.engine.stats.connections == 1
-
-
-def test_uploads(nginx: Server, certs: Certs, tmp_path: Path) -> None:
-    body = os.urandom(3_000_000)
-    path = tmp_path / "body"
-    path.write_bytes(body)
-    kept = nginx.root / "put"
-    with rig(certs) as run, path.open("rb") as file:
-        run.ask(f"{nginx.tls_url}/put/bytes", "PUT", body)
-        run.ask(f"{nginx.tls_url}/put/file", "PUT", file)
-        run.ask(f"{nginx.tls_url}/put/chunks", "PUT", iter([body[:7], body[7:1_000_000], body[1_000_000:]]))
-        run.ask(f"{nginx.tls_url}/put/empty", "PUT", b"")
-        assert set(codes(run.run())) <= {201, 204}
-        assert run.engine.stats.connections == 1
-        assert [(kept / name).read_bytes() for name in ("bytes", "file", "chunks", "empty")] == [body, body, body, b""]
-        (kept / "file").unlink()
-        file.seek(0)
-        assert run.fetch(f"{nginx.tls_url}/307", "PUT", file).status_code == 201
-        assert (kept / "file").read_bytes() == body, "sent again from its beginning"
-
-
-def test_compression_and_its_limits(nginx: Server, certs: Certs) -> None:
-    with rig(certs) as run:
-        answer = run.fetch(f"{nginx.tls_url}/gzip/4k")
-        assert answer.headers["content-encoding"] == "gzip" and answer.content == PAGE
-        plain = run.fetch(f"{nginx.tls_url}/gzip/4k", headers={"Accept-Encoding": None})
-        assert "content-encoding" not in plain.headers and plain.content == PAGE
-        assert isinstance(run.fetch(f"{nginx.tls_url}/gzip/4k", max_content=4095).error, TooLarge)
-        assert isinstance(run.fetch(f"{nginx.tls_url}/big", max_content=BIG - 1).error, TooLarge)
-        assert run.fetch(f"{nginx.tls_url}/big", max_content=BIG).ok
-        assert run.engine.stats.connections == 1, "only streams were reset"
-
-
-def test_basic_authentication(nginx: Server, certs: Certs) -> None:
-    with rig(certs) as run:
-        assert run.fetch(f"{nginx.tls_url}/basic/4k").status_code == 401
-        assert run.fetch(f"{nginx.tls_url}/basic/4k", auth=("user", "wrong")).status_code == 401
-        for _ in range(3):
-            assert run.fetch(f"{nginx.tls_url}/basic/4k", auth=("user", "secret")).content == PAGE
-        assert run.engine.sent == 1 + 2 + 2 + 1 + 1
-
-
-def test_redirects(nginx: Server, certs: Certs) -> None:
-    with rig(certs) as run:
-        for path in ("/redirect", "/moved/4k", "/moved/redirect"):
-            answer = run.fetch(nginx.tls_url + path)
-            assert answer.content == PAGE and answer.url == f"{nginx.tls_url}/4k"
-            assert [hop.status_code for hop in answer.history] == [302] * (2 if path == "/moved/redirect" else 1)
-
-
-def test_cookies(nginx: Server, certs: Certs) -> None:
-    with rig(certs, cookie=True) as run:
-        found = [run.fetch(f"{nginx.tls_url}/cookie").cookies["seen"] for _ in range(3)]
-        assert found == ["+", "++", "+++"]
 
 
 def test_what_is_said(nginx: Server, certs: Certs) -> None:
@@ -163,11 +82,6 @@ def test_large_heads(nginx: Server, certs: Certs) -> None:
     with rig(certs) as run:
         for size in (10, 1000, 1500):
             assert run.fetch(f"{nginx.tls_url}/large?x={'y' * size}").headers["x-large"] == "y" * 4 * size
-
-
-def test_a_slow_answer_is_no_silent_one(nginx: Server, certs: Certs) -> None:
-    with rig(certs, timeout=0.9) as run:
-        assert run.fetch(f"{nginx.tls_url}/slow/4k").content == PAGE
 
 
 def test_a_timeout_takes_one_stream(nginx: Server, certs: Certs) -> None:
