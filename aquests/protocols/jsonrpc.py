@@ -7,8 +7,9 @@ with HTTP 500), strict where an answer could be somebody else's: its ``id`` must
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import count
-from json import dumps, loads
+from json import JSONDecoder, JSONEncoder, loads
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import JsonRpcError, ProtocolError, RedirectError, RequestError
@@ -20,6 +21,20 @@ if TYPE_CHECKING:
 CONTENT_TYPE: Final = "application/json"
 
 _numbers = count(1)
+_json: Final = JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+"""Made once: ``json.dumps`` makes another one for each call, for 9,000 of its 30,000 user instructions."""
+_parsed: Final = JSONDecoder().decode
+
+
+@lru_cache(256)
+def _opening(method: str) -> str:
+    return f'{{"jsonrpc":"2.0","method":{_json(method)}'
+
+
+@lru_cache(16)
+def _told(head: Any) -> RpcHead:
+    """The head of a good answer as ours: most servers say the same one for a second."""
+    return RpcHead(head, JsonRpc.lane)
 
 
 def encode(method: str, params: Sequence[Any] | Mapping[str, Any], *, notify: bool = False) -> tuple[bytes, JsonRpc]:
@@ -28,13 +43,9 @@ def encode(method: str, params: Sequence[Any] | Mapping[str, Any], *, notify: bo
     Raises RequestError for what JSON cannot carry.
     """
     number = None if notify else next(_numbers)
-    call: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
-    if params:
-        call["params"] = params
-    if number is not None:
-        call["id"] = number
     try:
-        text = dumps(call, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        given = f',"params":{_json(params)}' if params else ""
+        text = f"{_opening(method)}{given}}}" if number is None else f'{_opening(method)}{given},"id":{number}}}'
         return text.encode(), JsonRpc(number)
     except (TypeError, ValueError, RecursionError) as error:
         raise RequestError(f"{method}: the parameters cannot be sent as JSON: {error}") from error
@@ -71,11 +82,14 @@ class JsonRpc:
         if isinstance(error, (ProtocolError, RedirectError)):
             error.endpoint = x.endpoint.label
         x.error = error
-        x.head = RpcHead(head, self.lane, "Error" if isinstance(error, JsonRpcError) else "")
+        x.head = RpcHead(head, self.lane, "Error") if isinstance(error, JsonRpcError) else _told(head)
 
     def _result(self, body: bytes) -> Any:
         try:
-            answer = loads(body)
+            try:
+                answer = _parsed(body.decode())
+            except ValueError:  # another encoding, a byte order mark, or no JSON
+                answer = loads(body)
         except (ValueError, RecursionError) as error:
             raise ProtocolError(f"not a JSON-RPC answer: {error}", first=body[:64]) from error
         if not isinstance(answer, dict):

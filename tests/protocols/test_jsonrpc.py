@@ -27,6 +27,18 @@ def test_calls() -> None:
     assert json.loads(body) == {"jsonrpc": "2.0", "method": "log", "params": ["x"]} and codec.number is None
 
 
+@pytest.mark.parametrize("notify", [False, True])
+@pytest.mark.parametrize("params", [(), {}, (1, 'é\\n"', None, [True]), {"a": {"b": 1.5}, "": "\u2028"}])
+@pytest.mark.parametrize("method", ["m", 'a."b"\\', "é.\n", "😀"])
+def test_a_call_is_what_json_says(method: str, params: Any, notify: bool) -> None:
+    body, codec = encode(method, params, notify=notify)
+    call = {"jsonrpc": "2.0", "method": method, "params": params, "id": codec.number}
+    kept = {name: value for name, value in call.items() if value or name in ("jsonrpc", "method")}
+    assert body == json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode()
+    with pytest.raises(RequestError, match="cannot be sent as JSON"):
+        encode(method + "\ud800", params, notify=notify)
+
+
 def test_every_call_has_an_id_of_its_own() -> None:
     assert len({encode("m", ())[1].number for _ in range(1000)}) == 1000
 
@@ -59,6 +71,26 @@ def test_results(result: Any) -> None:
     x = decoded({"jsonrpc": "2.0", "result": result, "id": 7})
     assert (x.data, x.error) == (result, None)
     assert (x.head.status, x.head.reason, x.head.lane, x.head.version) == (200, "Reason", "JSON-RPC", "1.1")
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+def test_any_encoding_of_json_is_read(codec: str) -> None:
+    x = decoded(json.dumps({"result": "é€😀", "id": 7}, ensure_ascii=False).encode(codec))
+    assert (x.data, x.error) == ("é€😀", None)
+    assert decoded(b'{"result": "\xed\xa0\x80", "id": 7}').data == "\ud800", "as the standard library has it"
+
+
+def test_the_head_of_good_answers_is_shared() -> None:
+    head = Head(200, "OK", "1.1", ())
+    said = [JsonRpc(number) for number in (1, 2, 3)]
+    found = []
+    for codec, key in zip(said, ("result", "error", "result"), strict=True):
+        value = {"code": 1, "message": "no"} if key == "error" else 1
+        body = json.dumps({key: value, "id": codec.number}).encode()
+        x = SimpleNamespace(head=head, body=body, data=None, error=None, endpoint=SimpleNamespace(label="h:80"))
+        codec.decode(x)  # type: ignore[arg-type]
+        found.append(x.head)
+    assert found[0] is found[2] and (found[0].status, found[1].status, found[1].reason) == (200, 500, "Error")
 
 
 def test_what_older_servers_say() -> None:
