@@ -67,7 +67,10 @@ MAX_WAITING: Final = 64
 _PER_FRAME: Final = 16
 _WHOLE_TEXT: Final = 0x81
 _WHOLE_BINARY: Final = 0x82
-"""The first byte of a message in one frame, neither compressed nor extended."""
+_DEFLATED_TEXT: Final = 0xC1
+_DEFLATED_BINARY: Final = 0xC2
+"""The first byte of a message in one frame: as it is, and compressed."""
+_NOT_UTF8: Final = "a text message is not UTF-8"
 _number: Final = int.from_bytes
 _Utf8: Final = getincrementaldecoder("utf-8")
 
@@ -224,9 +227,15 @@ class WebSocket(OneAtATime):
         self._x = x
         self.room = 0
         items = payload.items
-        one = len(items) == 1 and payload.size <= FRAGMENT and self._deflate is None
-        if one and self._most and payload.replies == 1 and not payload.pings:  # longer than plain ones, else as there
-            self.outbox.append(encode(*items[0], self._masks.next()))
+        if self._most and len(items) == payload.replies == 1 and payload.size <= FRAGMENT and not payload.pings:
+            # Longer than a plain frame, or to be compressed; all else is as in submit.
+            opcode, data = items[0]
+            deflate = self._deflate
+            if deflate is not None and deflate.worth(opcode, data):
+                frame = encode(opcode, deflate.deflate(data, True), self._masks.next(), rsv1=True)
+            else:
+                frame = encode(opcode, data, self._masks.next())
+            self.outbox.append(frame)
             self._plain = x
             return
         self._unasked = 0
@@ -309,9 +318,24 @@ class WebSocket(OneAtATime):
         elif first == _WHOLE_BINARY:
             x.data = body
             x.head = self._binary
+        elif first in (_DEFLATED_TEXT, _DEFLATED_BINARY) and self._deflate is not None:
+            return self._receive_deflated(self._deflate, x, body, first == _DEFLATED_TEXT)
         else:
             return self._receive_any(data)
         x.body = body
+        self._x = self._plain = None
+        self.room = 1
+        return (x,)
+
+    def _receive_deflated(self, deflate: Deflate, x: Exchange, body: bytes, text: bool) -> Sequence[Exchange]:
+        """As in ``receive``: the only reply, compressed, is all that has come."""
+        try:
+            x.body = deflate.inflate(body, x.max_content, True)
+            x.data = x.body.decode() if text else x.body
+        except (Violation, UnicodeDecodeError) as error:
+            x.body = b""
+            return self._violated(error if isinstance(error, Violation) else Violation(BAD_PAYLOAD, _NOT_UTF8))
+        x.head = self._text if text else self._binary
         self._x = self._plain = None
         self.room = 1
         return (x,)
@@ -350,7 +374,7 @@ class WebSocket(OneAtATime):
         x = self._x
         assert x is not None
         room = x.max_content - self._size
-        if frame.left + len(piece) > room:
+        if frame.left + len(piece) > room and not self._compressed:  # else it is the inflated bytes that count
             raise Violation(TOO_BIG, f"the answer is over max_content={x.max_content:,} bytes")
         x.progress += len(piece) + frame.first
         if not self._noted:
@@ -362,7 +386,7 @@ class WebSocket(OneAtATime):
             try:
                 self._utf8.decode(piece, last)
             except UnicodeDecodeError:
-                raise Violation(BAD_PAYLOAD, "a text message is not UTF-8") from None
+                raise Violation(BAD_PAYLOAD, _NOT_UTF8) from None
         self._parts.append(piece)
         self._size += len(piece)
         return self._end_message() if last else NO_EXCHANGES
