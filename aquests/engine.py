@@ -2,7 +2,7 @@
 
 A worker is a slot for one line. A slot that is free takes the request whose turn it is and dials;
 a line that has room takes the next request for its own place. Everything the user wrote (callbacks,
-lazy sources) runs here, after a wire has returned, and can only queue: I/O happens in ``step``.
+lazy sources) runs after a wire has returned, and can only queue: I/O happens in ``step``.
 
 Fairness between places: a line stays with its place while there is work for it (a connection is
 worth more than strict order), but yields after ``TURN`` answers to a place that has work and no

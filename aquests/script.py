@@ -160,7 +160,8 @@ def fetchall() -> Report:
             engine.run()
         finally:
             engine.hang_up()
-    engine.stats.finished = monotonic()
+            engine.stats.finished = monotonic()
+            engine.loop.take_leave()
     engine.stats.interrupted = interrupt.came
     stats = engine.reset()
     script.result = Report(stats, stats.finished - stats.started)

@@ -58,6 +58,10 @@ class Wire(Protocol):
     """Exchanges whose first byte came and which are not finished; the channel stamps and clears it."""
 
     @property
+    def lingers(self) -> bool:
+        """Does the peer answer a goodbye by closing the line? Then that is waited for, a second at most."""
+
+    @property
     def inflight(self) -> Collection[Exchange]:
         """The exchanges inside, oldest first where the protocol has an order."""
 

@@ -186,6 +186,8 @@ class LineWire:
     ``survives`` is what ``cancel`` says: the late answer is swallowed then.
     """
 
+    lingers = False
+
     def __init__(self, room: int = 1, greeting: bytes = b"", bye: bytes = b"", survives: bool = False):
         self.outbox: list[bytes] = []
         self.room = 0

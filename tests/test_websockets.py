@@ -17,7 +17,20 @@ from aquests.protocols.wsmessage import Plain
 from aquests.script import script
 from aquests.websockets import BINARY, CLOSE, CONT, PING, PONG, TEXT, make
 from tests.certs import Certs
-from tests.peers import Answer, HttpPeer, ScriptedPeer, cut, expect, http_peer, relay, say, stall
+from tests.face import ignore, own_engine
+from tests.peers import (
+    Answer,
+    HttpPeer,
+    ScriptedPeer,
+    cut,
+    expect,
+    expect_eof,
+    half_close,
+    http_peer,
+    relay,
+    say,
+    stall,
+)
 from tests.peers import Request as Asked
 from tests.rig import Rig, codes
 from tests.wsbytes import echoes, frame, hears, opens, text
@@ -260,7 +273,7 @@ def test_many_forms() -> None:
 
 def test_messages_that_nobody_answers() -> None:
     everything = hears(*((TEXT, b"%d" % number) for number in range(500)), (CLOSE, b"\x03\xe8"))
-    with ScriptedPeer([*opens(), everything]) as peer, Rig() as rig:
+    with ScriptedPeer([*opens(), everything, cut()]) as peer, Rig() as rig:
         assert talk(rig, url(peer), None, replies=0).status_code == 101, "just opened"
         for number in range(500):
             ask(rig, url(peer), f"{number}", replies=0)
@@ -295,9 +308,22 @@ def test_a_ping_while_the_line_idles_is_answered() -> None:
 
 
 def test_goodbye_is_said_when_the_run_ends() -> None:
-    with ScriptedPeer([*opens(), echoes(1), hears((CLOSE, b"\x03\xe8"))]) as peer, Rig() as rig:
+    """The server's last words are read, however long they are, and it closes first (RFC 6455 7.1.1)."""
+    last = [say(text("what was on its way " * 100_000) + frame(CLOSE, b"\x03\xe8")), half_close(), expect_eof()]
+    with ScriptedPeer([*opens(), echoes(1), hears((CLOSE, b"\x03\xe8")), *last]) as peer, Rig() as rig:
         assert talk(rig, url(peer)).data == "hello"
         rig.engine.hang_up()
+        rig.engine.loop.take_leave()
+        peer.until(lambda: peer.ended == 1)
+
+
+def test_fetchall_waits_for_the_farewell() -> None:
+    last = [hears((CLOSE, b"\x03\xe8")), say(frame(CLOSE, b"\x03\xe8")), half_close(), expect_eof()]
+    with ScriptedPeer([*opens(), echoes(1), *last]) as peer, own_engine(callback=ignore):
+        request = aquests.ws(url(peer), "hello")
+        aquests.fetchall()
+        assert request.response is not None and request.response.data == "hello"
+        assert not script.engine.loop.lingering
         peer.until(lambda: peer.ended == 1)
 
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..errors import AquestsError, ConnectError, PeerClosed, ReadError, TlsError, WriteError
 from .base import BaseChannel
+from .linger import Linger
 from .poller import READ, WRITE
 from .stacked import Stacked
 
@@ -466,30 +467,35 @@ class Channel(BaseChannel["Wire"]):
     def close(self, error: AquestsError | None = None) -> None:
         if self.phase == "closed":
             return
-        if self.phase == "open" and error is None and not self.blocked:
-            self._farewell()
+        lingers = self.phase == "open" and error is None and not self.blocked and self._farewell()
         self.phase = "closed"
         self.blocked = True
         self._due = False
         self._unsent = None
         if self._sock is not None:
             self.loop.remove(self._fd)
-            self._sock.close()
+            if lingers:
+                Linger(self.loop, self._sock)
+            else:
+                self._sock.close()
             self._sock = None
         self._resume = _ended  # its own method: a ring that only the collector would free
         self._report_end(self._lost(error), error)
 
-    def _farewell(self) -> None:
+    def _farewell(self) -> bool:
+        """Say goodbye. True if the peer answers it by closing the line, which is to be waited for."""
         assert self.wire is not None
         self.wire.goodbye()
+        lingers = self.wire.lingers and bool(self._outbox)
         data = b"".join(self._outbox)
         self._outbox.clear()
         if self._tls is not None:
             try:
                 data = (self._tls.seal(data) if data else b"") + self._tls.goodbye()
             except TlsError:
-                return  # the line broke before we could be polite
+                return False  # the line broke before we could be polite
         self._send_quietly(data)
+        return lingers
 
     def _send_quietly(self, data: bytes) -> None:
         """One try: nobody waits for what a dying line could not send."""

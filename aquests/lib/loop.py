@@ -36,6 +36,12 @@ class Sender(Protocol):
     def drain(self) -> None: ...
 
 
+class Lingerer(Protocol):
+    """Something that ends by itself soon."""
+
+    def close(self) -> None: ...
+
+
 class Timer:
     """A call planned by :meth:`Loop.at`; ``cancel()`` forgets it."""
 
@@ -65,6 +71,8 @@ class Loop:
         self.outgoing: list[Sender] = []
         """Whose ``drain()`` is called when all handlers of the batch have run, and before the next poll. The list is
         always the same one."""
+        self.lingering: set[Lingerer] = set()
+        """Sockets of lines that are over, but for the peer's farewell."""
         self._stepping = False
         self._wake = Wake()
         self._closed = False
@@ -186,10 +194,17 @@ class Loop:
                 self._crashed(sender.drain, error)
         outgoing.clear()
 
+    def take_leave(self) -> None:
+        """Step until no line lingers any more: a second at most. Not for guests, which go on stepping anyway."""
+        while self.lingering:
+            self.step(None)
+
     def close(self) -> None:
         """Give the descriptors back. Handlers that are left get nothing more."""
         if not self._closed:
             self._closed = True
+            for linger in tuple(self.lingering):
+                linger.close()
             self._handlers.clear()
             self._soon.clear()
             self.outgoing.clear()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
     from ..errors import AquestsError
@@ -22,6 +22,8 @@ class BaseWire:
     """A wire before it has opened: no room, nothing to send, nothing wrong."""
 
     __slots__ = ("begun", "error", "hungry", "outbox", "reusable", "room")
+
+    lingers: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.outbox: list[bytes] = []

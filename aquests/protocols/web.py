@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import AquestsError, ProtocolError, TlsError
 from . import http1
+from .base import NO_EXCHANGES, OneAtATime
 
 if TYPE_CHECKING:
     from ..exchange import Exchange, Pairs
@@ -89,41 +90,28 @@ def _by_upgrade(place: Any, plain: MakeWire, extra: Pairs, settings: Any) -> Cal
     return lambda alpn: Upgrade(offering(alpn), plain(alpn), make_http2)
 
 
-class NoHttp2:
+class NoHttp2(OneAtATime):
     """A line to a server that did not choose HTTP/2 where nothing else will do: it ends at once."""
 
-    room = 0
-    reusable = False
-    hungry = False
-    inflight: Collection[Exchange] = ()
+    __slots__ = ()
 
     def __init__(self, alpn: str | None):
-        self.outbox: list[bytes] = []
-        self.begun: list[Exchange] = []
+        super().__init__()
+        self._retire()
         chosen = f"it chose {alpn}" if alpn else "it chose nothing"
-        self.error: AquestsError | None = TlsError(f"the server does not offer HTTP/2 (ALPN: {chosen})", phase="tls")
+        self.error = TlsError(f"the server does not offer HTTP/2 (ALPN: {chosen})", phase="tls")
 
     def opened(self) -> None:
         """The channel looks at ``error``."""
-
-    goodbye = opened
 
     def submit(self, x: Exchange) -> None:
         """Never called: there is no room."""
 
     def receive(self, data: bytes) -> Sequence[Exchange]:
-        return ()
+        return NO_EXCHANGES
 
     def receive_eof(self) -> Sequence[Exchange]:
-        return ()
-
-    produce = receive_eof
-
-    def cancel(self, x: Exchange) -> bool:
-        return False
-
-    def abandon(self, error: AquestsError) -> Sequence[Exchange]:
-        return ()
+        return NO_EXCHANGES
 
 
 class Upgrade:
@@ -133,6 +121,8 @@ class Upgrade:
     """
 
     __slots__ = ("_declined", "_make_http2", "_offering", "_plain", "_wire", "begun", "outbox")
+
+    lingers = False
 
     def __init__(self, offering: Any, plain: Any, make_http2: Callable[[list[bytes], list[Exchange]], Http2]):
         self.outbox: list[bytes] = []

@@ -589,6 +589,25 @@ def test_a_close_without_error_says_goodbye(bench):
     assert isinstance(x.error, Cancelled) and b.owner.error is None
 
 
+def test_a_peer_that_answers_a_goodbye_is_waited_for(bench):
+    b = bench(FakeSocket(), LineWire(bye=b"bye\n")).up()
+    b.wire.lingers = True
+    b.channel.close()
+    assert b.owner.kinds == ["room", "closed"] and (b.sock.closed, b.mask, len(b.loop.lingering)) == (0, READ, 1)
+    b.say(b"whatever it still says")
+    assert b.sock.closed == 0
+    b.say(b"")
+    assert (b.sock.closed, b.mask, len(b.loop.lingering)) == (1, None, 0)
+
+
+@pytest.mark.parametrize(("bye", "error"), [(b"", None), (b"bye\n", Cancelled("enough"))])
+def test_who_says_nothing_waits_for_nothing(bench, bye, error):
+    b = bench(FakeSocket(), LineWire(bye=bye)).up()
+    b.wire.lingers = True
+    b.channel.close(error)
+    assert b.sock.closed == 1 and not b.loop.lingering
+
+
 def test_a_goodbye_that_cannot_be_sent_does_not_matter(bench):
     b = bench(FakeSocket(send=[Fail(errno.EPIPE)]), LineWire(bye=b"bye\n")).up()
     b.channel.close()
