@@ -143,6 +143,8 @@ class WebSocket(OneAtATime):
         "_wanted",
     )
 
+    lingers = True  # the server answers our CLOSE, and closes the line first (RFC 6455 7.1.1)
+
     def __init__(self, opening: Opening, random: Callable[[int], bytes]):
         super().__init__()
         self._opening = opening
