@@ -1,18 +1,21 @@
 """Logging: the package's logger, what users may pass as ``logger``, and the masking of secrets.
 
-A library prints nothing unasked: ``aquests`` is a name in the standard ``logging`` tree with a
-NullHandler, and everything else is the user's choice. Nothing is logged per request.
+``aquests`` is a name in the standard ``logging`` tree, and where its records go is the user's choice. Until he has made
+one, errors (a callback of his that raised, for instance) show on standard error. Nothing is logged per request.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+import sys
 from typing import Any, Final, Protocol, TypeGuard, cast
 
 from ..errors import RequestError
 
 MASK: Final = "***"
+SHOWN: Final = 10
+"""Errors that are shown to those who have set up no logging."""
 
 _NAMES = r"(?:proxy-)?authorization|(?:set-)?cookie"
 
@@ -45,11 +48,34 @@ class RedactingFormatter(logging.Formatter):
         return redact(super().format(record))
 
 
+class LastResort(logging.StreamHandler[Any]):
+    """Shows the first errors on standard error as long as neither ``logger`` nor the root logger has a handler.
+
+    A callback that always raises would print millions of tracebacks: after ``SHOWN`` it says how to see them.
+    """
+
+    def __init__(self, logger: logging.Logger):
+        super().__init__()
+        self._logger = logger
+        self._left = SHOWN
+        self.setLevel(logging.ERROR)
+        self.setFormatter(RedactingFormatter("aquests: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self._left or self._logger.handlers != [self] or logging.getLogger().handlers:
+            return
+        self._left -= 1
+        self.stream = sys.stderr  # as it is now
+        super().emit(record)
+        if not self._left and self.stream is not None:
+            self.stream.write("aquests: further errors are not shown: configure(logger=…) or logging shows all\n")
+
+
 def get_logger() -> logging.Logger:
-    """The logger named ``aquests``; silent until somebody gives it, or the root logger, a handler."""
+    """The logger named ``aquests``, with a :class:`LastResort`."""
     logger = logging.getLogger("aquests")
     if not logger.handlers:
-        logger.addHandler(logging.NullHandler())
+        logger.addHandler(LastResort(logger))
     return logger
 
 

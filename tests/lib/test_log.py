@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from aquests.errors import RequestError
 from aquests.lib import logger as loggers
-from aquests.lib.log import RedactingFormatter, as_logger, get_logger, redact
+from aquests.lib.log import SHOWN, RedactingFormatter, as_logger, get_logger, redact
 
 
 def fresh(code):
@@ -67,11 +67,33 @@ def test_redact_is_linear():
         assert time.process_time() - start < 5
 
 
-def test_get_logger_is_silent_and_always_the_same():
+def test_get_logger_is_always_the_same():
     logger = get_logger()
     assert logger is get_logger() is logging.getLogger("aquests")
     assert len(logger.handlers) == 1
-    assert fresh("from aquests.lib.log import get_logger; get_logger().error('loud')") == b""
+
+
+@pytest.mark.parametrize(
+    ("first", "shown"),
+    [
+        ("", "aquests: loud http://***@h/\n"),
+        ("logging.getLogger().addHandler(logging.NullHandler())", ""),
+        ("logging.getLogger('aquests').addHandler(logging.NullHandler())", ""),
+        ("get_logger().addHandler(logging.NullHandler())", ""),
+        ("sys.stderr = None", ""),
+    ],
+)
+def test_errors_are_shown_to_who_has_no_logging(first: str, shown: str):
+    logs = "log = get_logger(); log.warning('quiet'); log.error('loud %s', 'http://u:secret@h/')"
+    program = f"import logging, sys; from aquests.lib.log import get_logger; {first}\n{logs}"
+    assert fresh(program).decode().replace("\r", "") == shown
+
+
+def test_only_the_first_errors_are_shown():
+    said = fresh(
+        "from aquests.lib.log import get_logger\nfor n in range(99): get_logger().error('number %d', n)"
+    ).decode()
+    assert said.count("number") == SHOWN and said.count("further errors are not shown") == 1
 
 
 def test_as_logger_returns_loggers_as_they_are():
