@@ -369,6 +369,7 @@ def test_the_line_ends_without_a_close() -> None:
 
 def test_goodbye() -> None:
     wire = opened(data=text("a")).wire
+    assert wire.lingers, "the server closes first"
     wire.goodbye()
     assert said(b"".join(wire.outbox)) == [(CLOSE, 1, b"\x03\xe8")]
     assert (wire.room, wire.reusable) == (0, False)
