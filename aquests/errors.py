@@ -11,7 +11,10 @@ whoever builds a message puts hosts and ports into it, never URLs with credentia
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 REASONS: Final[dict[int, str]] = {
     700: "Connection Closed",
@@ -204,3 +207,12 @@ def defect(error: Exception, endpoint: str) -> AquestsError:
     fault = AquestsError(f"internal error: {type(error).__name__}: {error}", endpoint=endpoint)
     fault.__cause__ = error.with_traceback(None)
     return fault
+
+
+def misspelt(unknown: Collection[str], known: Collection[str]) -> TypeError:
+    """What is raised for keyword arguments that do not exist."""
+    from difflib import get_close_matches
+
+    name = min(unknown)
+    close = get_close_matches(name, known, 1)
+    return TypeError(f"unexpected keyword argument {name!r}{f' (did you mean {close[0]!r}?)' if close else ''}")

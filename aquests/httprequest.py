@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
-from .errors import RequestError
+from .errors import RequestError, misspelt
 from .exchange import Callback, Pairs, Request
 from .headers import request_headers
 from .url import is_clean_target, split, with_query
@@ -200,8 +200,7 @@ def check(
     """Take callback and meta out of the options; refuse what cannot be: TypeError for a name that is not ``known``."""
     unknown = options.keys() - known
     if unknown:
-        name = sorted(unknown)[0]
-        raise TypeError(f"unexpected keyword argument {name!r}{_hint(name, known)}")
+        raise misspelt(unknown, known)
     callback = options.pop("callback", None)
     if callback is not None and not callable(callback):
         raise RequestError(f"callback must be callable, not {type(callback).__name__}")
@@ -240,10 +239,3 @@ def _socket_path(path: Any) -> str:
     if not isinstance(text, str) or not text or "\0" in text:
         raise RequestError(f"unix must be a path of a socket (str or os.PathLike), not {path!r}")
     return text
-
-
-def _hint(name: str, known: Collection[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, known, 1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

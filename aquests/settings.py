@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .errors import RequestError
+from .errors import RequestError, misspelt
 
 MAX_CONTENT = 256 * 1024 * 1024
 """Bytes of one answer's body, as received and as decoded: more than a page, less than a machine."""
@@ -64,7 +64,10 @@ class Settings:
         max_redirects: int = MAX_REDIRECTS,
         max_content: int = MAX_CONTENT,
         max_ratio: float = MAX_RATIO,
+        **unknown: Any,
     ):
+        if unknown:
+            raise misspelt(unknown, self.__slots__)
         self.workers: int = _number("workers", workers, 1, whole=True)
         self.logger = logger
         if callback is not None and not callable(callback):
