@@ -35,18 +35,18 @@ class HttpStub:
         self._options = probe.options
         self._where: tuple[Endpoints, ref[Endpoint]] | None = None
 
-    def _endpoint(self, endpoints: Endpoints) -> Endpoint:
-        """Where the calls go, remembered for as long as anybody uses it."""
-        where = self._where
-        if where is None or where[0] is not endpoints or (found := where[1]()) is None:
-            found = endpoints.find(split(self._url), self._options)
-            self._where = endpoints, ref(found)
+    def _find(self, endpoints: Endpoints) -> Endpoint:
+        """Where the calls go; ``_post`` remembers it for as long as anybody uses it."""
+        found = endpoints.find(split(self._url), self._options)
+        self._where = endpoints, ref(found)
         return found
 
     def _post(self, kind: str, body: bytes, codec: Codec) -> HttpRequest:
         engine = script.engine
+        where = self._where
+        if where is None or where[0] is not engine.endpoints or (endpoint := where[1]()) is None:
+            endpoint = self._find(engine.endpoints)
         request = HttpRequest.__new__(HttpRequest)
-        endpoint = self._endpoint(engine.endpoints)
         Request.__init__(  # by place: 0.1 µs less than by name
             request,
             "POST",

@@ -11,8 +11,8 @@ one there. Expat judges whether it is well-formed XML, and nothing else; the fir
 entity is declared (so there are no bombs and no external entities). Text that has passed is undressed (of comments,
 CDATA, attributes, prefixes, and of text beside elements) and shown to the same reader.
 
-In thousands of user instructions, for a list of three strings: 40 by the reader alone; 78 with expat before it, which
-has no callbacks then; over 300 by ``xmlrpc.client``'s callbacks.
+In thousands of user instructions, for a list of three strings: 40 by the reader alone, of which expat would take as
+many again though it has no callbacks; 150 by ``xmlrpc.client``. A comment in it costs 137.
 """
 
 from __future__ import annotations
@@ -141,7 +141,9 @@ def encode(method: str, args: Sequence[Any]) -> bytes:
     Raises RequestError for anything else, and says what it was.
     """
     try:
-        params = "".join([_PARAMS.get(arg.__class__, _other)(arg) for arg in args])
+        params = ""
+        for arg in args:  # a sixth less than to join them
+            params += _PARAMS.get(arg.__class__, _other)(arg)
         return f"{_opening(method)}{params}</params>\n</methodCall>\n".encode()
     except OverflowError as error:
         raise RequestError(f"{method}: XML-RPC carries ints of 32 bits: send a bigger one as str or float") from error

@@ -386,6 +386,17 @@ def test_odd_markup_costs_by_its_length_only(element: str, expected: str) -> Non
     assert loads(response(f"<params><param>{element}</param></params>")) == expected
 
 
+@pytest.mark.parametrize(
+    "piece",
+    [">", " ", "<", "<value>", "<value> <", "<value><string>a", "<member><name>a", "<member><name>a</name><value>"]
+    + ["<array><data>", "</data></array></value>", "<nil/>", "<a:b/>", "&", "&#1", "</a>b", "<data>a", "<a>b>"],
+)
+def test_what_is_wrong_costs_by_its_length_only(piece: str) -> None:
+    start, end = value("\x02").split(b"\x02")
+    for body in (piece.encode() * 50_000, start + piece.encode() * 50_000 + end):
+        assert outcome(body) in ("malformed", f"value {piece * 50_000!r}")
+
+
 TAGS = [
     "methodResponse", "params", "param", "value", "int", "struct", "member", "name", "array", "data", "fault", "base64",
     "double", "dateTime.iso8601", "boolean", "bigdecimal", "methodName",
