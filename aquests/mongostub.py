@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from .errors import RequestError
 from .exchange import Request
 from .script import script
-from .stub import COMMON, Stub, whole
+from .stub import COMMON, PER_CALL, Stub, whole
 
 if TYPE_CHECKING:
     from .endpoint import Endpoint
     from .protocols.mongohosts import Address, Topology
 
 KNOWN: Final = COMMON | {"tls", "auth_source", "auth_mechanism", "pipeline", "replica_set", "read_preference", "app"}
+CALLED: Final = PER_CALL | {"max_content"}
 MECHANISMS: Final = ("SCRAM-SHA-256", "SCRAM-SHA-1")
 PREFERENCES: Final = ("primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest")
 MAX_PIPELINE: Final = 1000
@@ -27,8 +28,11 @@ class MongoDB(Stub):
 
     ``response.data`` of what returns documents is ``{"starting_from", "number_returned", "cursor_id", "data"}``,
     of ``count`` a number, of writes the server's reply. A refusal is an answer: ``response.error`` is pymongo's
-    own error, ``status_code`` 500.
+    own error, ``status_code`` 500. Every method takes ``callback``, ``meta``, ``timeout``, ``deadline`` and
+    ``max_content`` for this call.
     """
+
+    _per_call = CALLED
 
     __slots__ = ("_database", "_distinct", "_found", "_found_in", "_message", "_preference", "_scheme", "_topology")
 
@@ -45,7 +49,7 @@ class MongoDB(Stub):
             options.setdefault("verify", False)
         super().__init__(options, COMMON)
         from .protocols import mongomsg
-        from .protocols.mongohosts import Topology
+        from .protocols.mongohosts import topology_of
 
         self._message = mongomsg
         self._found_in: Any = None
@@ -54,7 +58,7 @@ class MongoDB(Stub):
         if not self._database or not isinstance(self._database, str):
             raise RequestError("the database is missing: mongodb(server, 'name'), or mongodb://host/name")
         self._scheme = "mongodb+tls" if given.get("tls", where["tls"]) else "mongodb"
-        self._topology: Topology = Topology(where["hosts"], given.get("replica_set", where["replica_set"]))
+        self._topology: Topology = topology_of(where["hosts"], given.get("replica_set", where["replica_set"]))
         mechanism = given.get("auth_mechanism", where["mechanism"])
         if mechanism is not None and mechanism not in MECHANISMS:
             raise RequestError(f"auth_mechanism is one of {', '.join(MECHANISMS)}, not {mechanism!r}")
@@ -83,17 +87,22 @@ class MongoDB(Stub):
         *,
         sort: Sort = None,
         projection: Any = None,
+        **own: Any,
     ) -> Request:
         """At most ``limit`` documents that match ``spec``, after ``offset`` of them; 0 for all."""
-        return self._find("find", collection, spec, offset, limit, sort, projection, drain=True)
+        return self._find("find", collection, spec, offset, limit, sort, projection, own, drain=True)
 
-    def findone(self, collection: str, spec: Any = None, *, sort: Sort = None, projection: Any = None) -> Request:
+    def findone(
+        self, collection: str, spec: Any = None, *, sort: Sort = None, projection: Any = None, **own: Any
+    ) -> Request:
         """The first document that matches."""
-        return self._find("findone", collection, spec, 0, 1, sort, projection)
+        return self._find("findone", collection, spec, 0, 1, sort, projection, own)
 
-    def findall(self, collection: str, spec: Any = None, *, sort: Sort = None, projection: Any = None) -> Request:
+    def findall(
+        self, collection: str, spec: Any = None, *, sort: Sort = None, projection: Any = None, **own: Any
+    ) -> Request:
         """All documents that match: the cursor is drained, up to ``max_content`` bytes."""
-        return self._find("findall", collection, spec, 0, 0, sort, projection, drain=True)
+        return self._find("findall", collection, spec, 0, 0, sort, projection, own, drain=True)
 
     def findkc(
         self,
@@ -104,9 +113,10 @@ class MongoDB(Stub):
         *,
         sort: Sort = None,
         projection: Any = None,
+        **own: Any,
     ) -> Request:
         """The first ``limit`` documents, and the cursor is kept: ``data["cursor_id"]`` is for :meth:`get_more`."""
-        return self._find("findkc", collection, spec, offset, limit, sort, projection, keep=True)
+        return self._find("findkc", collection, spec, offset, limit, sort, projection, own, keep=True)
 
     def _find(
         self,
@@ -117,6 +127,7 @@ class MongoDB(Stub):
         limit: int,
         sort: Sort,
         projection: Any,
+        own: dict[str, Any],
         *,
         drain: bool = False,
         keep: bool = False,
@@ -134,16 +145,16 @@ class MongoDB(Stub):
             document["sort"] = _sort(sort)
         if projection is not None:
             document["projection"] = _projection(projection)
-        return self._do(kind, document, "cursor", collection=collection, drain=drain, start=offset, reads=True)
+        return self._do(kind, document, "cursor", own, collection=collection, drain=drain, start=offset, reads=True)
 
-    def get_more(self, collection: str, cursor_id: int, n: int = 101) -> Request:
+    def get_more(self, collection: str, cursor_id: int, n: int = 101, **own: Any) -> Request:
         """The next ``n`` documents of a kept cursor, from the server it lives on."""
         document = self._message.get_more(_cursor(cursor_id), _name(collection), self._database, _count(n, "n"))
         kept = self._topology.cursors.get(cursor_id)
         address = kept[1] if kept else None
-        return self._do("get_more", document, "cursor", address, collection=collection, cursor=cursor_id)
+        return self._do("get_more", document, "cursor", own, address, collection=collection, cursor=cursor_id)
 
-    def kill_cursors(self, ids: Any, collection: str | None = None) -> Request:
+    def kill_cursors(self, ids: Any, collection: str | None = None, **own: Any) -> Request:
         """Let go of kept cursors of one collection (known from where they came), which live on one server."""
         from bson.int64 import Int64
 
@@ -158,33 +169,42 @@ class MongoDB(Stub):
         if len(servers) > 1:
             raise RequestError(f"these cursors live on {len(servers)} servers: one call for each of them")
         document = {"killCursors": _name(collection), "cursors": [Int64(one) for one in cursors]}
-        request = self._do("kill_cursors", document, "plain", next(iter(servers), None), cursor=cursors[0])
+        request = self._do("kill_cursors", document, "plain", own, next(iter(servers), None), cursor=cursors[0])
         for one in cursors:
             self._topology.cursors.pop(one, None)
         return request
 
     def aggregate(self, collection: str, pipeline: Sequence[Mapping[str, Any]], **more: Any) -> Request:
-        """The documents a pipeline gives, all of them."""
-        stages = list(pipeline)
+        """The documents a pipeline gives, all of them; ``more``: options of the command, such as ``allowDiskUse``."""
+        own = {name: more.pop(name) for name in CALLED & more.keys()}
+        single = isinstance(pipeline, (Mapping, str)) or not isinstance(pipeline, Iterable)
+        stages = [] if single else list(pipeline)
+        if single or not all(isinstance(stage, Mapping) for stage in stages):
+            raise RequestError("the pipeline must be a list of stages: write [{'$match': {…}}]")
         document = {"aggregate": _name(collection), "pipeline": stages, "cursor": {}, **more}
         reads = not any("$out" in stage or "$merge" in stage for stage in stages)
-        return self._do("aggregate", document, "cursor", collection=collection, drain=True, reads=reads)
+        return self._do("aggregate", document, "cursor", own, collection=collection, drain=True, reads=reads)
 
-    def count(self, collection: str, spec: Any = None) -> Request:
+    def count(self, collection: str, spec: Any = None, **own: Any) -> Request:
         """How many documents match."""
         document = {"count": _name(collection), "query": _mapping(spec, "the filter")}
-        return self._do("count", document, "count", reads=True)
+        return self._do("count", document, "count", own, reads=True)
 
-    def command(self, document: Mapping[str, Any] | str) -> Request:
+    def command(self, document: Mapping[str, Any] | str, **own: Any) -> Request:
         """Any command, such as ``{"ping": 1}``; ``data`` is the server's reply."""
-        return self._do("command", {document: 1} if isinstance(document, str) else dict(document), "plain")
+        document = {document: 1} if isinstance(document, str) else dict(_mapping(document, "the command"))
+        if not document:
+            raise RequestError("the command is empty: write {'ping': 1}")
+        return self._do("command", document, "plain", own)
 
     # Writing
 
-    def insert(self, collection: str, docs: Any, continue_on_error: int = 0) -> Request:
+    def insert(self, collection: str, docs: Any, continue_on_error: int = 0, **own: Any) -> Request:
         """One document or a sequence of them; those without ``_id`` get one. ``data["ids"]`` are those inserted."""
         from bson.objectid import ObjectId
 
+        if not isinstance(docs, Iterable):
+            raise RequestError(f"insert takes a document or a sequence of them, not {type(docs).__name__}")
         documents = [docs] if isinstance(docs, Mapping) else list(docs)
         if not documents:
             raise RequestError("nothing to insert: give a document or a sequence of them")
@@ -195,34 +215,34 @@ class MongoDB(Stub):
             encoded.append(self._message.encode_document(document, f"document {index}"))
             ids.append(document["_id"])
         command = {"insert": _name(collection), "ordered": not continue_on_error}
-        return self._do("insert", command, "plain", documents=encoded, ids=ids)
+        return self._do("insert", command, "plain", own, documents=encoded, ids=ids)
 
-    def update(self, collection: str, spec: Any, doc: Any) -> Request:
+    def update(self, collection: str, spec: Any, doc: Any, **own: Any) -> Request:
         """Change all documents that match."""
-        return self._update("update", collection, spec, doc, multi=True)
+        return self._update("update", collection, spec, doc, own, multi=True)
 
-    def updateone(self, collection: str, spec: Any, doc: Any) -> Request:
+    def updateone(self, collection: str, spec: Any, doc: Any, **own: Any) -> Request:
         """Change, or replace, the first document that matches."""
-        return self._update("updateone", collection, spec, doc)
+        return self._update("updateone", collection, spec, doc, own)
 
-    def upsert(self, collection: str, spec: Any, doc: Any) -> Request:
+    def upsert(self, collection: str, spec: Any, doc: Any, **own: Any) -> Request:
         """Change all documents that match; insert one if there is none."""
-        return self._update("upsert", collection, spec, doc, multi=True, upsert=True)
+        return self._update("upsert", collection, spec, doc, own, multi=True, upsert=True)
 
-    def upsertone(self, collection: str, spec: Any, doc: Any) -> Request:
+    def upsertone(self, collection: str, spec: Any, doc: Any, **own: Any) -> Request:
         """Change, or replace, the first document that matches; insert one if there is none."""
-        return self._update("upsertone", collection, spec, doc, upsert=True)
+        return self._update("upsertone", collection, spec, doc, own, upsert=True)
 
-    def _update(self, kind: str, collection: str, spec: Any, doc: Any, **how: bool) -> Request:
+    def _update(self, kind: str, collection: str, spec: Any, doc: Any, own: dict[str, Any], **how: bool) -> Request:
         if not isinstance(doc, (Mapping, list, tuple)):
             raise RequestError(f"the update must be a document or a pipeline, not {type(doc).__name__}")
         change = {"q": _mapping(spec, "the filter"), "u": doc, **how}
-        return self._do(kind, {"update": _name(collection), "updates": [change]}, "plain")
+        return self._do(kind, {"update": _name(collection), "updates": [change]}, "plain", own)
 
-    def delete(self, collection: str, spec: Any, flag: int = 0) -> Request:
+    def delete(self, collection: str, spec: Any, flag: int = 0, **own: Any) -> Request:
         """Remove all documents that match; with ``flag=1`` the first only."""
         removal = {"q": _mapping(spec, "the filter"), "limit": 1 if flag & 1 else 0}
-        return self._do("delete", {"delete": _name(collection), "deletes": [removal]}, "plain")
+        return self._do("delete", {"delete": _name(collection), "deletes": [removal]}, "plain", own)
 
     # All
 
@@ -231,6 +251,7 @@ class MongoDB(Stub):
         kind: str,
         document: dict[str, Any],
         shape: str,
+        own: dict[str, Any],
         address: Address | None = None,
         *,
         reads: bool = False,
@@ -246,7 +267,7 @@ class MongoDB(Stub):
         data = message.encode_document(document, "the command", message.MAX_BSON + message.OVERHEAD)
         command = message.Command(data, shape, reads=reads, **more)
         place, url = self._place_at(address or topology.primary)
-        return self._ask(kind.upper(), url, command, place, kind)
+        return self._ask(kind.upper(), url, command, place, kind, None, own)
 
     def _place_at(self, address: Address) -> tuple[Endpoint, str]:
         """The place of a server, and the URL that is shown; looked for once."""
@@ -296,6 +317,8 @@ def _parse(server: str, given: dict[str, Any]) -> dict[str, Any]:
             "mongodb+srv:// needs DNS records that are not looked up here: list the hosts, mongodb://h1,h2"
         )
     uri = server if server.startswith("mongodb://") else f"mongodb://{server}"
+    if "@" in uri.removeprefix("mongodb://").partition("/")[2].partition("?")[0]:  # the rest of a password, most likely
+        raise RequestError("the MongoDB address: write '/' and '@' in a password, or a name, as %2F and %40")
     import warnings
 
     from pymongo.errors import PyMongoError
@@ -305,6 +328,8 @@ def _parse(server: str, given: dict[str, Any]) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = parse_uri(uri)
+    except OSError as fault:
+        raise RequestError(f"the MongoDB address names a file that cannot be read: {fault}") from fault
     except (PyMongoError, ValueError) as fault:
         # pymongo's text may quote the URI, and with it the password
         raise RequestError("the MongoDB address cannot be read: mongodb://user:password@host:port/database") from (
@@ -332,9 +357,13 @@ def _parse(server: str, given: dict[str, Any]) -> dict[str, Any]:
 def _credentials(auth: Any) -> tuple[str, str] | None:
     if auth is None:
         return None
-    if isinstance(auth, (tuple, list)) and len(auth) == 2 and all(isinstance(part, str) for part in auth):
-        return auth[0], auth[1]
-    raise RequestError("auth is (user, password), both of them str")
+    if not isinstance(auth, (tuple, list)) or len(auth) != 2 or not all(isinstance(part, str) for part in auth):
+        raise RequestError("auth is (user, password), both of them str")
+    try:
+        "".join(auth).encode()
+    except UnicodeEncodeError:
+        raise RequestError("auth is text that UTF-8 cannot encode") from None
+    return auth[0], auth[1]
 
 
 def _name(collection: Any) -> str:
@@ -365,8 +394,13 @@ def _cursor(number: Any) -> int:
 
 def _sort(sort: Sort) -> dict[str, Any]:
     """``"name"``, pairs or a mapping; 1 is ascending, -1 descending."""
-    return {sort: 1} if isinstance(sort, str) else dict(sort or ())
+    try:
+        return {sort: 1} if isinstance(sort, str) else dict(sort or ())
+    except (TypeError, ValueError):
+        raise RequestError("sort must be a name, pairs [(name, 1 or -1), …] or a mapping") from None
 
 
 def _projection(projection: Any) -> dict[str, Any]:
+    if isinstance(projection, str) or not isinstance(projection, Iterable):
+        raise RequestError("projection must be a mapping or a list of names")
     return dict(projection) if isinstance(projection, Mapping) else dict.fromkeys(projection, 1)

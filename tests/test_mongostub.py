@@ -34,6 +34,10 @@ def queued(request: Any) -> Any:
         (("host", "db"), {"auth_mechanism": "PLAIN"}, "SCRAM"),
         (("host", "db"), {"timeout": -1}, "timeout"),
         (("host", "db"), {"read_preference": "tertiary"}, "read_preference"),
+        (("mongodb://u:1/s3cret@host/db",), {}, "as %2F and %40"),
+        (("mongodb://host/s3cret@x",), {}, "as %2F and %40"),
+        (("mongodb://u:s3cret@host/db?tls=true&tlsCertificateKeyFile=/nowhere",), {}, "cannot be read: .*/nowhere"),
+        (("host", "db", ("u", "s3cret\ud800")), {}, "auth is text that UTF-8 cannot encode"),
     ],
 )
 def test_what_cannot_be(arguments: Any, options: Any, words: str) -> None:
@@ -76,6 +80,51 @@ def test_credentials_never_show() -> None:
 def test_commands(call: Any, document: dict[str, Any]) -> None:
     sent = bson.decode(queued(call(aquests.mongodb("host", "db"))).data)
     assert sent.pop("$db") == "db" and sent == document
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda db, own: db.find("c", {}, 0, 1, **own),
+        lambda db, own: db.findone("c", **own),
+        lambda db, own: db.findall("c", **own),
+        lambda db, own: db.findkc("c", **own),
+        lambda db, own: db.get_more("c", 5, **own),
+        lambda db, own: db.kill_cursors([5], "c", **own),
+        lambda db, own: db.aggregate("c", [{"$match": {}}], allowDiskUse=True, **own),
+        lambda db, own: db.count("c", **own),
+        lambda db, own: db.command("ping", **own),
+        lambda db, own: db.insert("c", {}, **own),
+        lambda db, own: db.update("c", {}, {"$set": {"a": 1}}, **own),
+        lambda db, own: db.updateone("c", {}, {"a": 1}, **own),
+        lambda db, own: db.upsert("c", {}, {"$set": {"a": 1}}, **own),
+        lambda db, own: db.upsertone("c", {}, {"a": 1}, **own),
+        lambda db, own: db.delete("c", {}, **own),
+    ],
+)
+def test_a_call_has_options_of_its_own(call: Any) -> None:
+    stub = aquests.mongodb("host", "db", meta={"job": "a", "part": 1}, timeout=3)
+    request = call(stub, {"callback": print, "meta": {"part": 2}, "timeout": 1, "max_content": 50})
+    assert request.callback is print and {**request.meta, "job": "a", "part": 2} == request.meta
+    assert request.options["timeout"] == 1 and request.options["max_content"] == 50
+    sent = bson.decode(queued(request).data)
+    assert not sent.keys() & {"callback", "meta", "timeout", "max_content"}
+    with pytest.raises(TypeError, match="did you mean 'timeout'"):
+        call(stub, {"timout": 1}) if "allowDiskUse" not in sent else stub.find("c", timout=1)
+
+
+def test_equal_stubs_share_their_lines_and_what_is_known_of_the_servers() -> None:
+    def place(*args: Any, **options: Any) -> Any:
+        request = aquests.mongodb(*args, **options).findone("c")
+        queued(request)
+        return request.endpoint
+
+    first = place("mongodb://a,b/db", auth=("u", "p"))
+    assert place("mongodb://A:27017,b/db", auth=("u", "p"), callback=print) is first
+    assert place("mongodb://u:p@a,b/", "db", auth_source="db") is first
+    others = [place("mongodb://a,b/db"), place("mongodb://a/db", auth=("u", "p")), place("mongodb://b,a/db")]
+    others += [place("mongodb://a,b/other", auth=("u", "p")), place("mongodb://a,b/db?replicaSet=r", auth=("u", "p"))]
+    assert len({id(one) for one in (first, *others)}) == 6
 
 
 @pytest.mark.parametrize(
@@ -124,6 +173,17 @@ def test_cursors_are_asked_for_where_they_live() -> None:
         lambda db: db.find("c", [1]),
         lambda db: db.find("c", {}, -1),
         lambda db: db.find("c", {}, 0, True),
+        lambda db: db.find("c", {}, sort=5),
+        lambda db: db.find("c", {}, sort=[1]),
+        lambda db: db.find("c", {}, projection=5),
+        lambda db: db.find("c", {}, projection="abc"),
+        lambda db: db.aggregate("c", {"$match": {}}),
+        lambda db: db.aggregate("c", "abc"),
+        lambda db: db.aggregate("c", 5),
+        lambda db: db.aggregate("c", [5]),
+        lambda db: db.command({}),
+        lambda db: db.command(5),
+        lambda db: db.insert("c", None),
         lambda db: db.insert("c", []),
         lambda db: db.update("c", {}, "x"),
         lambda db: db.kill_cursors([1]),

@@ -153,7 +153,7 @@ class MongoDB(BaseWire):
             self._begin_scram(reply.get("saslSupportedMechs") or ["SCRAM-SHA-256"])
 
     def _begin_scram(self, offered: list[str]) -> None:
-        from scramp import ScramClient
+        from scramp import ScramClient, ScramException
 
         assert self._credentials is not None
         user, password, source, mechanism = self._credentials
@@ -162,13 +162,18 @@ class MongoDB(BaseWire):
             raise AccessRefused(f"the server offers {', '.join(offered)} only; SCRAM is known", phase="connect")
         if chosen == "SCRAM-SHA-1":  # MongoDB's own twist: the password is a digest
             password = md5(f"{user}:mongo:{password}".encode(), usedforsecurity=False).hexdigest()
-        self._scram = ScramClient([chosen], user, password, c_nonce=self._nonce())
+        try:
+            self._scram = ScramClient([chosen], user, password, c_nonce=self._nonce())
+            first = self._scram.get_client_first().encode()
+        except ScramException as fault:  # RFC 4013; the word behind the colon is the server's, who has said nothing
+            words = f"SCRAM cannot take this user or password ({str(fault).partition(':')[0]})"
+            raise AccessRefused(words, phase="connect") from None
         self._on_opening = MongoDB._on_sasl
         self._ask(
             {
                 "saslStart": 1,
                 "mechanism": chosen,
-                "payload": Binary(self._scram.get_client_first().encode()),
+                "payload": Binary(first),
                 "options": {"skipEmptyExchange": True},
                 "$db": source,
             }

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from weakref import WeakValueDictionary
 
 from ..errors import AquestsError, Cancelled, ConnectError, RequestError, TimedOut, TransportError
 from ..exchange import Trail
@@ -50,7 +51,7 @@ class Elsewhere(Protocol):
 
 
 class Topology:
-    """What is known of the servers behind a URI; shared by a stub and all its lines.
+    """What is known of the servers behind a URI; shared by all stubs for them, and their lines.
 
     ``primary`` is where requests are queued: the address that said so last, else a guess. ``several``: there are others
     to go to. ``cursors`` maps a kept cursor to (collection, address).
@@ -119,6 +120,19 @@ class Topology:
         at = self.hosts.index(address) + 1 if address in self.hosts else 0
         circle = self.hosts[at:] + self.hosts[:at]
         return next((host for host in circle if now - self._lost.get(host, now - 2 * REST) > REST), address)
+
+
+_topologies: WeakValueDictionary[tuple[Any, ...], Topology] = WeakValueDictionary()
+"""By hosts and replica set, as they were named: equal stubs share their lines."""
+
+
+def topology_of(hosts: Sequence[Address], replica_set: str | None) -> Topology:
+    """The one topology for these, as long as anybody uses it."""
+    key = (*hosts, replica_set)
+    found = _topologies.get(key)
+    if found is None:
+        found = _topologies[key] = Topology(hosts, replica_set)
+    return found
 
 
 def address_of(text: str) -> Address:

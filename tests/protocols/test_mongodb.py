@@ -329,6 +329,16 @@ def test_a_wrong_password_ends_the_opening_and_is_not_shown() -> None:
     assert "s3cret" not in repr(error) and harness.wire.room == 0
 
 
+@pytest.mark.parametrize(("user", "password"), [("user", "s3cret\a"), ("us\aer", "s3cret"), ("user", "s3cret\0")])
+def test_what_no_scram_can_take_is_said_and_not_shown(user: str, password: str) -> None:
+    harness = Harness(wire(credentials=(user, password, "admin", "SCRAM-SHA-256")))
+    harness.open()
+    harness.receive(reply(1, HELLO))
+    error = harness.wire.error
+    assert isinstance(error, ConnectError) and "cannot take this user or password (control characters" in str(error)
+    assert "s3cret" not in repr(error) and harness.wire.room == 0
+
+
 def test_a_server_that_does_not_know_the_password_is_refused() -> None:
     harness = Harness(wire(credentials=("user", "pencil", "admin", "SCRAM-SHA-256")))
     harness.open()
