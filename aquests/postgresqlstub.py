@@ -110,6 +110,8 @@ class Postgresql(Sql):
         if "sslmode" not in given and (ca is not None or cert is not None):
             given["sslmode"] = "require" if ca is None else "verify-full"
         if dbname is not None:
+            if not isinstance(dbname, str):
+                raise RequestError(f"dbname must be str, not {type(dbname).__name__}: postgresql(server, dbname, auth)")
             given["dbname"] = dbname
         if auth is not None:
             given |= _credentials(auth)
@@ -164,6 +166,8 @@ def _dsn(server: str) -> dict[str, str]:
         raise RequestError(f"server must be str, not {type(server).__name__}")
     if server.startswith(("/", "@")):
         return {"host": server}
+    if _torn(server):
+        raise RequestError("server: write '@' and '/' in a password, or a name, as %40 and %2F")
     try:
         given = dict(parse_dsn(server if "=" in server or "://" in server else f"postgresql://{server}"))
     except (ProgrammingError, UnicodeEncodeError):
@@ -176,6 +180,18 @@ def _dsn(server: str) -> dict[str, str]:
     if any("," in given.get(name, "") for name in ("host", "hostaddr", "port")):
         raise RequestError("server: one host only; make a stub for each")
     return given
+
+
+def _torn(server: str) -> bool:
+    """Would libpq take the end of a password for a part of the address, and show it? It ends it at the first ``@``."""
+    scheme, found, rest = server.partition("://")
+    if not found and "=" not in server:
+        rest = server
+    elif scheme not in ("postgresql", "postgres"):
+        return False  # host=… user=…
+    if "@" in rest.partition("/")[0]:
+        rest = rest.partition("@")[2]
+    return "@" in rest.partition("?")[0]
 
 
 def _tls(ca: Any, cert: Any) -> dict[str, str]:

@@ -166,6 +166,12 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     (lambda: aquests.postgresql(f"postgresql://u:{SECRET}"), RequestError, "the port must be a number"),
     (lambda: aquests.postgresql(f"host=h pasword={SECRET}"), RequestError, "nothing that libpq can read"),
     (lambda: aquests.postgresql(f"host=h password={SECRET} {SECRET}"), RequestError, "nothing that libpq can read"),
+    (lambda: aquests.postgresql(f"postgresql://u:p@{SECRET}@h/db"), RequestError, "as %40 and %2F"),
+    (lambda: aquests.postgresql(f"postgres://u:p@@{SECRET}@h"), RequestError, "as %40 and %2F"),
+    (lambda: aquests.postgresql(f"postgresql://u:1/{SECRET}@h/db"), RequestError, "as %40 and %2F"),
+    (lambda: aquests.postgresql(f"postgresql://u:p?@{SECRET}@h/db"), RequestError, "as %40 and %2F"),
+    (lambda: aquests.postgresql(f"u:p@{SECRET}@h"), RequestError, "as %40 and %2F"),
+    (lambda: aquests.postgresql("h", ("u", SECRET), "db"), RequestError, "dbname must be str, not tuple"),  # type: ignore[arg-type]
     (lambda: aquests.postgresql("h:port"), RequestError, "the port must be a number"),
     (lambda: aquests.postgresql("h:0"), RequestError, "the port must be a number"),
     (lambda: aquests.postgresql("h:70000"), RequestError, "the port must be a number"),
@@ -454,6 +460,39 @@ def test_a_server_that_is_starting_is_waited_for():
     with Peer(starting, starting, starting, Server()) as peer:
         (response,) = answers(peer.stub().execute("SELECT 7 AS a"))
         assert response.data == [{"a": 7}] and peer.connections == 4
+
+
+@pytest.mark.parametrize("knocks", [1, 3])
+def test_a_server_that_was_there_and_is_away_is_waited_for(knocks: int, monkeypatch: pytest.MonkeyPatch):
+    """It is being restarted: who was in flight has an error, those who wait are answered."""
+    monkeypatch.setattr(endpoint_module, "SHUT_PAUSE", 0.01)
+
+    class Away(Server):
+        def __call__(self, sock: socket.socket, number: int) -> None:
+            """Hangs up at the door."""
+
+    aquests.configure(workers=1, callback=lambda response: None)
+    with Peer(Server(answer=ROW[:20], close=True), *[Away()] * knocks, Server()) as peer:
+        dbo = peer.stub()
+        first, *others = answers(*(dbo.execute("SELECT 7 AS a") for _ in range(6)))
+        assert first.status_code == 700 and [response.data for response in others] == [[{"a": 7}]] * 5
+        assert peer.connections == knocks + 2
+
+
+def test_a_server_that_does_not_come_back_is_waited_for_once_by_all(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(endpoint_module, "SHUT_PAUSE", 0.01)
+    with Peer(Server(answer=ROW[:20], close=True), Server(b"", close=True)) as peer:
+        dbo = peer.stub(timeout=0.2)
+        codes = [response.status_code for response in answers(*(dbo.execute("SELECT 7 AS a") for _ in range(50)))]
+        assert sorted(codes) == [700] + [714] * 49 and 0.2 <= aquests.result.duration < 5.0
+
+
+def test_a_refusal_in_the_servers_own_encoding():
+    """Before somebody is let in the server does not know what he can read."""
+    words = "Passwort-Authentifizierung für »u« fehlgeschlagen".encode("latin-1")
+    with Peer(Server(refusal(b"FATAL", b"28P01", words), close=True)) as peer:
+        (response,) = answers(peer.stub().execute("SELECT 1"))
+    assert response.status_code == 714 and "asswort-Authentifizierung f\ufffdr" in str(response.error)
 
 
 def test_a_crowded_server_is_asked_for_more_lines_after_a_while(monkeypatch: pytest.MonkeyPatch):

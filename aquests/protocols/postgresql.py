@@ -6,6 +6,8 @@ Facts this file lives with:
   end of the line. psycopg2 tells no SQLSTATE of what ends or refuses a line: those are known by their English words.
 - Lines are shared: nothing is left on them. A statement that leaves a transaction open (BEGIN alone) or the line in
   the middle of a COPY costs the line, and the server rolls back.
+- A server that has let us in, and now refuses or drops those who knock, is being restarted: it is waited for, as one is
+  that says so. Before that it may just not be there.
 - No session state is set, so that PgBouncer may give each transaction another connection behind it. A timeout
   is therefore not the server's (``statement_timeout``): the line is closed, and a cancel request sent
   beside it, so that the server does not go on working for nobody.
@@ -52,8 +54,14 @@ PAGE_BYTES: Final = 1 << 18
 _IDLE: Final = extensions.TRANSACTION_STATUS_IDLE
 _CROWDED: Final = re.compile(
     r"too many (clients|connections)|remaining connection slots|no more connections|the database system is "
+    r"|server login has been failing, try again later"
 )
-"""SQLSTATE 53300, PgBouncer's words for it, and 57P03: starting up, in recovery, shutting down."""
+"""SQLSTATE 53300, and 57P03: starting up, in recovery, shutting down; and PgBouncer's words for both."""
+_AWAY: Final = re.compile(
+    "|".join(map(re.escape, map(os.strerror, (errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOENT))))
+    + "|server closed the connection unexpectedly"
+)
+"""What is met at the door while a server is restarted; ENOENT: its unix socket is not there."""
 _UNTOUCHED: Final = "idle-session timeout"
 """57P05 strikes between two statements, never within one: the next one was not looked at."""
 
@@ -66,11 +74,21 @@ def lines(place: Any, prefix: str, extra: Any, settings: Any) -> Callable[[str |
         parameters["gssencmode"] = "disable"  # or a credential cache is looked for, with every line
     parameters |= dict(place.options.get("parameters", ()))
     parameters.setdefault("host", place.unix or place.host)
-    return lambda alpn: Postgresql(parameters, by_address=place.unix is None)
+    door = Door()
+    return lambda alpn: Postgresql(parameters, by_address=place.unix is None, door=door)
 
 
 def review(x: Exchange, elsewhere: Any) -> None:
     """An answer with an error goes to the user as it is: nothing is executed twice."""
+
+
+class Door:
+    """What all lines to one place know of it. ``passed``: one of them was let in."""
+
+    __slots__ = ("passed",)
+
+    def __init__(self) -> None:
+        self.passed = False
 
 
 class Postgresql(OneAtATime):
@@ -81,6 +99,7 @@ class Postgresql(OneAtATime):
         "_by_address",
         "_connection",
         "_cursor",
+        "_door",
         "_failure",
         "_held",
         "_notices",
@@ -92,9 +111,10 @@ class Postgresql(OneAtATime):
         "unsent",
     )
 
-    def __init__(self, parameters: dict[str, Any], *, by_address: bool = True):
+    def __init__(self, parameters: dict[str, Any], *, by_address: bool = True, door: Door | None = None):
         super().__init__()
         self.unsent = False
+        self._door = door or Door()
         self._parameters = parameters
         self._by_address = by_address
         self._connection: Any = None
@@ -118,9 +138,8 @@ class Postgresql(OneAtATime):
         where = address[1][0] if self._by_address else ""  # empty: not that of the environment either
         try:
             connection = psycopg2.connect(async_=1, hostaddr=where, **self._parameters)
-        except psycopg2.Error as error:
-            error.__traceback__ = None
-            raise _refusal(error)  # noqa: B904 (it has its cause)
+        except (psycopg2.Error, UnicodeDecodeError) as error:
+            raise self._refused(_told(error))  # noqa: B904 (it has its cause)
         connection.notices = self._notices
         self._connection = connection
         self._poll = connection.poll
@@ -133,10 +152,10 @@ class Postgresql(OneAtATime):
         self.unsent = False
         try:
             pending = self._poll()
-        except psycopg2.Error as error:
-            error.__traceback__ = None  # its frames hold the driver, and that the error: a ring
+        except (psycopg2.Error, UnicodeDecodeError) as fault:
+            error = _told(fault)
             if self._cursor is None:
-                raise _refusal(error)  # noqa: B904
+                raise self._refused(error)  # noqa: B904
             if self._connection.closed or self._x is None:
                 self._broken(error)
                 raise self.error from error  # type: ignore[misc]
@@ -153,7 +172,14 @@ class Postgresql(OneAtATime):
         for kind in _types():
             extensions.register_type(kind, self._connection)
         self._cursor = self._connection.cursor()
+        self._door.passed = True
         self.room = 1
+
+    def _refused(self, error: psycopg2.Error) -> AquestsError:
+        fault = _refusal(error)
+        if self._door.passed and type(fault) is ConnectError and "FATAL:" not in str(error):
+            fault.crowded = _AWAY.search(str(error)) is not None
+        return fault
 
     def _progress(self, pending: int) -> None:
         """Woken without being through: bytes of the answer came, or some of the statement were taken."""
@@ -326,6 +352,17 @@ class Postgresql(OneAtATime):
 # Errors
 
 
+def _told(error: psycopg2.Error | UnicodeDecodeError) -> psycopg2.Error:
+    """The error, without its frames: they hold the driver, and that the error, which is a ring.
+
+    Who is not let in yet is told so in the server's own encoding, which psycopg2 takes for UTF-8.
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return psycopg2.OperationalError(error.object.decode("utf-8", "replace"))
+    error.__traceback__ = None
+    return error
+
+
 def _words(error: BaseException) -> str:
     """The telling line of libpq's or the server's message."""
     lines = [line for line in str(error).splitlines() if line.strip()]
@@ -341,7 +378,11 @@ def _refusal(error: psycopg2.Error) -> AquestsError:
         fault: AquestsError = TlsError(words, phase="tls")
         fault.__cause__ = error
         return fault
-    fault = ConnectError(words[:1].lower() + words[1:], phase="connect")
+    if words[1:2].islower():  # not "SASL …"
+        words = words[0].lower() + words[1:]
+    if words.endswith("no password supplied"):
+        words = "no password supplied: give auth=(user, password)"
+    fault = ConnectError(words, phase="connect")
     fault.crowded = _CROWDED.search(text) is not None
     exhausted = [OSError(code, os.strerror(code)) for code in (errno.EMFILE, errno.ENFILE) if os.strerror(code) in text]
     fault.__cause__ = exhausted[0] if exhausted else error
@@ -351,7 +392,13 @@ def _refusal(error: psycopg2.Error) -> AquestsError:
 def _unrendered(error: Exception) -> RequestError:
     """The parameters do not fit the statement, or a value has no form in SQL."""
     error.__traceback__ = None  # its frames hold the exchange, and that the error
-    words = f"there is no parameter {error}" if isinstance(error, KeyError) else str(error)
+    words = str(error)
+    if isinstance(error, KeyError):
+        words = f"there is no parameter {error}"
+    elif isinstance(error, IndexError):
+        words += " (more placeholders than params; a percent sign is written %%)"
+    elif "not all arguments converted" in words:
+        words += " (more params than placeholders; each is written %s)"
     return RequestError(f"the statement cannot be rendered: {words}")
 
 

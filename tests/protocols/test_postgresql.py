@@ -17,7 +17,7 @@ from psycopg2 import extensions
 from aquests.errors import AquestsError, Cancelled, ConnectError, PeerClosed, RequestError, TlsError
 from aquests.exchange import Exchange
 from aquests.protocols import postgresql as module
-from aquests.protocols.postgresql import PAGE, PAGE_BYTES, SMALL, Postgresql, lines, review
+from aquests.protocols.postgresql import PAGE, PAGE_BYTES, SMALL, Door, Postgresql, lines, review
 from aquests.protocols.rows import Rows
 from aquests.retry import exhausted_descriptors
 from tests.loopback import exchange
@@ -181,8 +181,8 @@ def test_what_fails_at_once(connection: FakeConnection):
     Postgresql({}).goodbye()
 
 
-def refusal(connection: FakeConnection, text: str) -> AquestsError:
-    driver = Postgresql({})
+def refusal(connection: FakeConnection, text: str, door: Door | None = None) -> AquestsError:
+    driver = Postgresql({}, door=door)
     driver.connect(ADDRESS)
     connection.steps.append(psycopg2.OperationalError(text))
     with pytest.raises(AquestsError) as caught:
@@ -231,12 +231,42 @@ def refusal(connection: FakeConnection, text: str) -> AquestsError:
             False,
         ),
         ("FATAL:  connection requires a valid client certificate\n", ConnectError, "connection requires", False),
+        ("FATAL:  SASL authentication failed\n", ConnectError, "SASL authentication failed", False),
+        ("fe_sendauth: no password supplied\n", ConnectError, "no password supplied: give auth=", False),
+        (
+            "FATAL:  server login has been failing, try again later (server_login_retry)\n",
+            ConnectError,
+            "server login has been failing",
+            True,
+        ),
         ("", ConnectError, "operationalError", False),
     ],
 )
 def test_refusals(connection: FakeConnection, text: str, kind: type, words: str, crowded: bool):
     error = refusal(connection, text)
     assert type(error) is kind and error.message.startswith(words) and error.crowded is crowded
+
+
+@pytest.mark.parametrize(
+    ("text", "crowded"),
+    [
+        ("Connection refused\n\tIs the server running on that host?\n", True),
+        ("server closed the connection unexpectedly\n", True),
+        ("could not receive data from server: Connection reset by peer\n", True),
+        ('connection to server on socket "/x/.s.PGSQL.1" failed: No such file or directory\n', True),
+        ('could not open certificate file "/x": No such file or directory\n', False),
+        ("Network is unreachable\n", False),
+        ('FATAL:  database "Connection refused" does not exist\n', False),
+    ],
+)
+def test_who_has_let_somebody_in_and_is_away_comes_back(connection: FakeConnection, text: str, crowded: bool):
+    assert not refusal(connection, text).crowded
+    door = Door()
+    first = Postgresql({}, door=door)
+    first.connect(ADDRESS)
+    connection.steps.append(0)
+    first.poll()
+    assert door.passed and refusal(connection, text, door).crowded is crowded
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE])
@@ -331,7 +361,8 @@ def test_readiness_while_idle_finishes_nothing(driver: Postgresql, connection: F
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (IndexError("tuple index out of range"), "tuple index out of range"),
+        (IndexError("tuple index out of range"), "tuple index out of range .more placeholders than params"),
+        (TypeError("not all arguments converted"), "not all arguments converted .more params than placeholders"),
         (KeyError("a"), "there is no parameter 'a'"),
         (psycopg2.ProgrammingError("can't adapt type 'object'"), "can't adapt type 'object'"),
         (ZeroDivisionError("an adapter's"), "an adapter's"),
