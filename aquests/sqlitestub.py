@@ -10,8 +10,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
 from .errors import RequestError
@@ -25,6 +26,8 @@ from .stub import PER_CALL
 if TYPE_CHECKING:
     from .endpoint import Endpoint
 
+_IN_MEMORY: Final = re.compile(r"file:(//)?(:memory:)?([?#]|$)|file:[^?#]*\?([^#]*&)?mode=memory(&|#|$)")
+"""URIs of databases that live in memory, or in a file that nobody knows."""
 _databases: WeakValueDictionary[str, Any] = WeakValueDictionary()
 """Those in files, by path: all stubs to one share its gate."""
 
@@ -56,7 +59,7 @@ class Sqlite(Sql):
         if not isinstance(name, str) or "\0" in name:
             raise RequestError("path must be str or a path, without NUL")
         self._module: Any = SCHEMES["sqlite"].load()
-        in_memory = name in ("", ":memory:") or (name.startswith("file:") and "memory" in name)
+        in_memory = name in ("", ":memory:") or _IN_MEMORY.match(name) is not None
         if not in_memory and not name.startswith("file:"):
             name = os.path.abspath(name)
         self._database: Any = None if in_memory else _databases.get(name)

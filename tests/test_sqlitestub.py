@@ -15,7 +15,7 @@ import aquests
 from aquests.errors import ConnectError, RequestError, TimedOut
 from aquests.exchange import Response
 from aquests.script import script
-from tests.face import answers, ignore, own_engine
+from tests.face import answers, drop, ignore, own_engine
 from tests.helpers import until
 
 ENDLESS = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c"
@@ -131,6 +131,27 @@ def test_a_file_uri(path: Path):
     dbo = aquests.sqlite3(f"file:{path}?mode=ro")
     read, write = answers(dbo.execute("SELECT count(*) AS n FROM goods"), dbo.execute("DELETE FROM goods"))
     assert read.data[0].n == 10 and "readonly" in str(write.error)
+
+
+@pytest.mark.parametrize(
+    ("uri", "places"),
+    [
+        ("file::memory:", 1),
+        ("file::memory:?cache=shared", 1),
+        ("file:x?mode=memory&cache=shared", 1),
+        ("file:x?cache=shared&mode=memory", 1),
+        ("file:", 1),
+        ("file:memory.db", 2),
+        ("file:/memory/x.db?mode=ro", 2),
+        ("file:x.db?xmode=memory", 2),
+    ],
+)
+def test_which_uris_are_databases_in_memory(uri: str, places: int):
+    """A file is read over lines of their own, whatever its name."""
+    dbo = aquests.sqlite3(uri)
+    read, write = dbo.execute("SELECT 1"), dbo.execute("DELETE FROM t")
+    drop()
+    assert len({id(read.endpoint), id(write.endpoint)}) == places
 
 
 def test_a_timeout_interrupts_and_the_run_goes_on(path: Path):
