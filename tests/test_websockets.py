@@ -318,13 +318,16 @@ def test_goodbye_is_said_when_the_run_ends() -> None:
 
 
 def test_fetchall_waits_for_the_farewell() -> None:
-    last = [hears((CLOSE, b"\x03\xe8")), say(frame(CLOSE, b"\x03\xe8")), half_close(), expect_eof()]
+    through: list[object] = []
+    words = text("what was on its way " * 100_000) + frame(CLOSE, b"\x03\xe8")  # more than a socket holds
+    last = [hears((CLOSE, b"\x03\xe8")), say(words), half_close(), expect_eof(), through.append]
     with ScriptedPeer([*opens(), echoes(1), *last]) as peer, own_engine(callback=ignore):
         request = aquests.ws(url(peer), "hello")
         aquests.fetchall()
         assert request.response is not None and request.response.data == "hello"
         assert not script.engine.loop.lingering
         peer.until(lambda: peer.ended == 1)
+        assert through, "all was read"
 
 
 def test_tls(certs: Certs) -> None:
