@@ -21,9 +21,12 @@ from .url import split
 
 
 class HttpStub:
-    """Where the calls go and what they share, checked and made once, where the stub is made."""
+    """Where the calls go and what they share, checked and made once, where the stub is made.
 
-    __slots__ = ("_callback", "_headers", "_meta", "_options", "_url", "_where")
+    It has a dict for its methods, which are found there at once when they are called again.
+    """
+
+    __slots__ = ("__dict__", "_callback", "_headers", "_meta", "_options", "_url", "_where")
 
     def __init__(self, url: str, headers: Any, content_type: str, options: dict[str, Any]):
         self._meta: Mapping[str, Any] | None = options.get("meta")
@@ -66,7 +69,8 @@ class HttpStub:
     def __getattr__(self, name: str) -> Dotted:
         if name.startswith("_"):
             raise AttributeError(name)
-        return Dotted(self._call, name)
+        call = self.__dict__[name] = Dotted(self._call, name)
+        return call
 
     def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> HttpRequest:
         raise NotImplementedError
@@ -76,7 +80,9 @@ class HttpStub:
 
 
 class XmlRpcStub(HttpStub):
-    """What :func:`rpc` returns. It has no slots for its methods: they are found at once when called again."""
+    """What :func:`rpc` returns."""
+
+    __slots__ = ("_codec", "_encode")
 
     def __init__(self, url: str, headers: Any, options: dict[str, Any]):
         from .protocols.xmlrpc import CONTENT_TYPE, XmlRpc, encode
@@ -84,10 +90,6 @@ class XmlRpcStub(HttpStub):
         super().__init__(url, headers, CONTENT_TYPE, options)
         self._codec = XmlRpc()
         self._encode = encode
-
-    def __getattr__(self, name: str) -> Dotted:
-        call = self.__dict__[name] = super().__getattr__(name)
-        return call
 
     def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> HttpRequest:
         if kwargs:
@@ -98,7 +100,7 @@ class XmlRpcStub(HttpStub):
 class JsonRpcStub(HttpStub):
     """What :func:`jsonrpc` returns; ``_notify`` is the same stub for calls that the server shall not answer."""
 
-    __slots__ = ("_encode", "_notifies")
+    __slots__ = ("_encode", "_notifies", "_notify")
 
     def __init__(self, url: str, headers: Any, options: dict[str, Any]):
         from .protocols.jsonrpc import CONTENT_TYPE, encode
@@ -106,12 +108,9 @@ class JsonRpcStub(HttpStub):
         super().__init__(url, headers, CONTENT_TYPE, options)
         self._encode = encode
         self._notifies = False
-
-    @property
-    def _notify(self) -> JsonRpcStub:
-        stub = copy(self)
-        stub._notifies = True
-        return stub
+        notify = self._notify = copy(self)
+        notify._notifies = True
+        notify._notify = notify
 
     def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> HttpRequest:
         if args and kwargs:

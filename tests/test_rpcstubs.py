@@ -319,6 +319,16 @@ def test_notifications() -> None:
         assert call.data == [1]
 
 
+def test_a_method_is_a_call_here_and_a_notification_there() -> None:
+    methods = Methods()
+    with peer_of(methods.answer) as peer:
+        stub = aquests.jsonrpc(peer.url)
+        asked = answered(stub.echo(1), stub._notify.echo(2), stub.echo(3), stub._notify._notify.echo(4))
+        assert [response.data for response in asked] == [[1], None, [3], None]
+        assert ["id" in call for call in methods.heard] == [True, False, True, False]
+        assert stub.echo is stub.echo is not stub._notify.echo
+
+
 def test_an_answer_to_another_call_is_refused() -> None:
     with peer_of(lambda request: (200, [], b'{"jsonrpc": "2.0", "id": -1, "result": "stolen"}')) as peer:
         (response,) = answered(aquests.jsonrpc(peer.url).secret())
