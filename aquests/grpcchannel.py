@@ -236,8 +236,8 @@ class _Callable(
         else:
             usual = self._usual
             if usual is None or usual.settings is not script.engine.settings:
-                usual = self._usual = self._channel.place.usual(self._path, self._codec)
-            asked = usual.request(self._serialize(request), call.on_response)
+                usual = self._usual = self._channel.place.usual(self._path, self._serialize, self._codec)
+            asked = usual.request(request, call.on_response)
         call.request = script.engine.submit(asked)
         return call
 

@@ -26,10 +26,11 @@ MAX_TERMS: Final = 64
 class Usual:
     """What the calls of one method share that are given a message and nothing else, as long as ``settings`` hold."""
 
-    __slots__ = ("_codec", "_coding", "_endpoint", "_headers", "_meta", "_options", "_url", "settings")
+    __slots__ = ("_codec", "_coding", "_endpoint", "_headers", "_meta", "_options", "_serialize", "_url", "settings")
 
-    def __init__(self, like: Request, coding: str, codec: CallCodec, meta: Mapping[str, Any] | None):
+    def __init__(self, like: Request, serialize: Any, coding: str, codec: CallCodec, meta: Mapping[str, Any] | None):
         self.settings = script.engine.settings
+        self._serialize = serialize
         self._url = like.url
         self._coding = coding
         self._headers = like.headers
@@ -38,9 +39,10 @@ class Usual:
         self._options = like.options
         self._codec = codec
 
-    def request(self, message: bytes, callback: Any) -> Request:
-        """The request of a call, not queued yet."""
-        payload = frame_head(0, len(message)) + message if self._coding == "identity" else frame(message, self._coding)
+    def request(self, message: Any, callback: Any) -> Request:
+        """The request of a call, not queued yet. The hot path."""
+        data = self._serialize(message)
+        payload = frame_head(0, len(data)) + data if self._coding == "identity" else frame(data, self._coding)
         return Request(
             "POST",
             self._url,
@@ -142,9 +144,9 @@ class Place(Stub):
             options=options,
         )
 
-    def usual(self, path: str, codec: CallCodec) -> Usual:
+    def usual(self, path: str, serialize: Any, codec: CallCodec) -> Usual:
         """What calls with a message and nothing else are made of, until the settings are changed."""
-        return Usual(self.prepare(path, self._coding), self._coding, codec, self._meta)
+        return Usual(self.prepare(path, self._coding), serialize, self._coding, codec, self._meta)
 
     def _make_terms(self, key: tuple[Any, ...]) -> tuple[Pairs, dict[str, Any] | None]:
         timeout, deadline, metadata, coding, usual = key

@@ -70,10 +70,9 @@ class Calls(Dotted):
         if usual is None or usual.settings is not engine.settings:
             return self._call_first(message)
         try:
-            data = message.SerializeToString()
+            return engine.submit(usual.request(message, self._callback))
         except EncodeError as fault:
             raise _unsendable(fault) from fault
-        return engine.submit(usual.request(data, self._callback))
 
     def _call_first(self, message: Any) -> Request:
         """The first call with a message of this class since the settings were changed."""
@@ -106,7 +105,7 @@ class Service:
         method = (self._kinds.get(message.__class__) or {}).get(name)
         if method is None or method.client_streaming or message.__class__ is not method.request:
             return None
-        return self.place.usual(f"/{self.name}/{name}", self._codec(method))
+        return self.place.usual(f"/{self.name}/{name}", method.request.SerializeToString, self._codec(method))
 
     def call(self, name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Request:
         if len(args) > 1:

@@ -45,7 +45,7 @@ def test_usual_requests_are_like_those_that_are_prepared(options: dict[str, Any]
     place = Place("http://h:1/", dict(options))
     codec = place.codec(bytes, False)
     message = b"message " * 9
-    usual = place.usual("/p.S/M", codec).request(message, print)
+    usual = place.usual("/p.S/M", bytes, codec).request(message, print)
     coding = options.get("compression", "identity")
     other = place.prepare("/p.S/M", coding, callback=print)
     other.payload, other.codec = place.body(message, bytes, False, coding), codec

@@ -283,10 +283,7 @@ class CallCodec:
             trailers, told = self._good.get(x.head, _UNKNOWN)
             size = len(body) - 5
             if x.trailers is trailers and 0 <= size <= self._max_message and _unpack_head(body) == (0, size):
-                try:
-                    x.data = self._deserialize(body[5:])
-                except Exception as fault:
-                    raise _unreadable(fault) from fault
+                x.data = self._message(body[5:])
                 x.head = told
             else:
                 self._decode(x)
@@ -328,8 +325,8 @@ class CallCodec:
     def _message(self, data: bytes) -> Any:
         try:
             return self._deserialize(data)
-        except Exception as fault:
-            raise _unreadable(fault) from fault
+        except Exception as fault:  # protobuf's DecodeError, or whatever a user's deserializer raises
+            raise ProtocolError(f"a gRPC message cannot be parsed ({type(fault).__name__})") from fault
 
     def _status(self, x: Exchange, fields: dict[str, Any]) -> RpcError | None:
         """None for OK."""
@@ -351,11 +348,6 @@ def _fate(x: Exchange) -> dict[str, Any]:
     head: Any = x.head
     pairs = x.trailers if x.trailers or x.body else head.headers.items()
     return {name.lower(): value for name, value in pairs}
-
-
-def _unreadable(fault: Exception) -> ProtocolError:
-    """``fault`` is protobuf's DecodeError, or whatever a user's deserializer raises."""
-    return ProtocolError(f"a gRPC message cannot be parsed ({type(fault).__name__})")
 
 
 def _is_grpc(head: Any) -> bool:
