@@ -117,9 +117,11 @@ def message_length(buffer: bytes, at: int, most: int) -> int:
     """The length a message says it has. Raises ProtocolError if that cannot be, or is no OP_MSG."""
     length, _, _, opcode = _HEADER.unpack_from(buffer, at)
     if not SMALLEST <= length <= most:
-        raise ProtocolError(f"a message that says it has {length:,} bytes", first=buffer[at : at + 64])
+        words = "it answered in HTTP" if buffer.startswith(b"HTTP/", at) else f"a message of {length:,} bytes"
+        raise ProtocolError(f"the server does not speak MongoDB's protocol ({words})", first=buffer[at : at + 64])
     if opcode != OP_MSG:
-        raise ProtocolError(f"opcode {opcode} where OP_MSG was due", first=buffer[at : at + 64])
+        words = f"opcode {opcode} where OP_MSG was due"
+        raise ProtocolError(f"the server does not speak MongoDB's protocol ({words})", first=buffer[at : at + 64])
     return length  # type: ignore[no-any-return]
 
 

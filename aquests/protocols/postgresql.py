@@ -62,6 +62,8 @@ _AWAY: Final = re.compile(
     + "|server closed the connection unexpectedly"
 )
 """What is met at the door while a server is restarted; ENOENT: its unix socket is not there."""
+_OTHERS: Final = re.compile("invalid response to SSL negotiation|expected authentication request")
+"""What libpq says of the answer of a server of another kind."""
 _UNTOUCHED: Final = "idle-session timeout"
 """57P05 strikes between two statements, never within one: the next one was not looked at."""
 
@@ -374,7 +376,9 @@ def _words(error: BaseException) -> str:
 def _refusal(error: psycopg2.Error) -> AquestsError:
     """Why there is no connection: the server's words, or the system's."""
     text, words = str(error), _words(error)
-    if "FATAL:" not in text and re.search("SSL|certificate|private key", text):
+    if "FATAL:" not in text and _OTHERS.search(text):
+        words = f"the server does not speak PostgreSQL's protocol ({words})"
+    elif "FATAL:" not in text and re.search("SSL|certificate|private key", text):
         fault: AquestsError = TlsError(words, phase="tls")
         fault.__cause__ = error
         return fault

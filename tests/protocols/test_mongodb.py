@@ -244,6 +244,7 @@ def test_a_request_that_is_alone_is_not_cancelled_without_its_line() -> None:
         (struct.pack("<iiii", 2**30, 1, 2, 2013) + b"x" * 20, "1,073,741,824 bytes"),
         (struct.pack("<iiii", -1, 1, 2, 2013) + b"x" * 20, "-1 bytes"),
         (struct.pack("<iiii", 36, 1, 2, 1) + b"x" * 20, "opcode 1 "),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "it answered in HTTP"),
         (reply(2, batch([]), flags=4), "unknown flags"),
         (reply(2, {"ok": 1, "cursor": [1]}), "makes no sense"),
         (reply(2, {"ok": 1, "cursor": {"id": 0}}), "makes no sense"),

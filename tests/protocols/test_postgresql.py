@@ -232,6 +232,12 @@ def refusal(connection: FakeConnection, text: str, door: Door | None = None) -> 
         ),
         ("FATAL:  connection requires a valid client certificate\n", ConnectError, "connection requires", False),
         ("FATAL:  SASL authentication failed\n", ConnectError, "SASL authentication failed", False),
+        (
+            "received invalid response to SSL negotiation: H\n",
+            ConnectError,
+            "the server does not speak PostgreSQL's protocol (received invalid response",
+            False,
+        ),
         ("fe_sendauth: no password supplied\n", ConnectError, "no password supplied: give auth=", False),
         (
             "FATAL:  server login has been failing, try again later (server_login_retry)\n",
