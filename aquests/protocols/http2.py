@@ -141,7 +141,7 @@ class Http2(Http2Line):
     # In
 
     def receive(self, data: bytes) -> Sequence[Exchange]:
-        """The hot path, and long for that. In place: the body of an answer in one frame, and frames of longer ones."""
+        """The hot path, and long for that. In place: frames of bodies, and what mostly ends an answer."""
         if self._rest:
             data = self._rest + data
         at, end = 0, len(data)
@@ -190,7 +190,22 @@ class Http2(Http2Line):
                             continue
                     elif what == _LAST_HEADERS and stream.left >= 0:
                         block = data[start:at]
-                        self._whole_trailers(stream, known.get(block) or self._decoder.decode(block))
+                        fields = known.get(block) or self._decoder.decode(block)
+                        if (
+                            fields.length == TRAILERS
+                            and stream.body is None
+                            and not stream.uploading
+                            and (not stream.left or x.head.framing == CLOSE)  # type: ignore[union-attr]
+                        ):
+                            x.trailers = fields.pairs
+                            x.body = stream.first
+                            self._resets = 0  # as _answered does
+                            self._patience = PATIENCE
+                            del streams[number]
+                            del self.inflight[x]
+                            self._finished.append(x)
+                        else:
+                            self._take_fields(stream, fields, True)
                         continue
                 kind, flags = what >> 8, what & 0xFF
                 if not self._greeted:
@@ -278,21 +293,6 @@ class Http2(Http2Line):
         else:
             self._take_fields(stream, fields, False)
         return at
-
-    def _whole_trailers(self, stream: Stream, fields: Fields) -> None:
-        """A header block in one frame that ends its stream, behind a head: mostly trailers behind a short body."""
-        x = stream.x
-        if (
-            fields.length == TRAILERS
-            and stream.body is None
-            and not stream.uploading
-            and (not stream.left or x.head.framing == CLOSE)  # type: ignore[union-attr]
-        ):
-            x.trailers = fields.pairs
-            x.body = stream.first
-            self._answered(stream)
-        else:
-            self._take_fields(stream, fields, True)
 
     def receive_eof(self) -> Sequence[Exchange]:
         error: AquestsError
