@@ -142,6 +142,8 @@ class ConnectionEnded(AquestsError):
     """The peer, or we, ended a multiplexed connection (HTTP/2 GOAWAY, connection error)."""
 
     code = 720
+    served = False
+    """It took some of what the line carried: to be sent again elsewhere is then no failure (RFC 9113 6.8)."""
 
 
 class StreamReset(AquestsError):

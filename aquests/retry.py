@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any, Final
 
-from .errors import AquestsError, PeerClosed, ReadError, RequestError, WriteError
+from .errors import AquestsError, ConnectionEnded, PeerClosed, ReadError, RequestError, WriteError
 from .exchange import Trail
 
 if TYPE_CHECKING:
@@ -42,7 +42,13 @@ def free_retry(x: Exchange, uses: int) -> Exchange | None:
 
 
 def _refused(x: Exchange) -> Exchange | None:
-    """The next attempt after the peer has said that it did not process this one."""
+    """The next attempt after the peer has said that it did not process this one.
+
+    A line that ends when it has carried as many requests as the server lets it took at least one: however often
+    that happens, the run gets on, so it does not count.
+    """
+    if isinstance(x.error, ConnectionEnded) and x.error.served and rewound(x.payload):
+        return x.again()
     refusals = x.trail.refusals if x.trail is not None else 0
     if refusals >= REFUSALS or not rewound(x.payload):
         return None

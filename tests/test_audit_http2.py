@@ -25,7 +25,7 @@ def _in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aquests.retry.REFUSAL_PAUSE", 1e-6)
 
 
-@pytest.mark.parametrize(("workers", "streams"), [(1, 10), (3, 7)])
+@pytest.mark.parametrize(("workers", "streams"), [(1, 10), (3, 7), (2, 50), (1, 100)])
 @pytest.mark.parametrize("twice", [False, True], ids=["at once", "in two steps"])
 def test_goaway_delivers_exactly_once(workers: int, streams: int, twice: bool) -> None:
     """Each line processes five, the last of them is answered behind the GOAWAY; the rest goes elsewhere."""

@@ -155,7 +155,8 @@ class Http2Line(BaseWire):
         self._retire()
         for stream in [stream for stream in self._streams.values() if stream.number > last]:
             stream.x.untouched = True
-            stream.x.error = ConnectionEnded(self._goodbye, phase="answer")
+            stream.x.error = ended = ConnectionEnded(self._goodbye, phase="answer")
+            ended.served = last > 0
             self._leave(stream)
 
     def _priority(self, flags: int, number: int, payload: bytes) -> None:
