@@ -435,7 +435,7 @@ class Engine:
     def _prepare(self, x: Exchange) -> None:
         """What some exchanges need before they are sent. Raises TimedOut when it is too late for that."""
         self._sweep.note(x.patience)
-        if x.limit and x.limit < x.deadline:
+        if x.limit and x.limit <= x.deadline:
             x.deadline = x.limit
             self._sweep.note(x.limit - x.started_at)
             if x.limit <= x.sent_at:
