@@ -265,6 +265,10 @@ class MongoDB(Stub):
                 address = topology.reader(monotonic(), any_of_them=self._preference == "nearest")
         message = self._message
         data = message.encode_document(document, "the command", message.MAX_BSON + message.OVERHEAD)
+        if len(data) > message.MAX_BSON:
+            for change in document.get("updates", ()):
+                if isinstance(change["u"], Mapping):
+                    message.encode_document(change["u"], "the update")  # the command itself may be a little larger
         command = message.Command(data, shape, reads=reads, **more)
         place, url = self._place_at(address or topology.primary)
         return self._ask(kind.upper(), url, command, place, kind, None, own)

@@ -113,6 +113,12 @@ def test_a_call_has_options_of_its_own(call: Any) -> None:
         call(stub, {"timout": 1}) if "allowDiskUse" not in sent else stub.find("c", timout=1)
 
 
+def test_an_update_of_the_greatest_size_is_sent() -> None:
+    most = "x" * ((16 << 20) - 13)
+    command = queued(aquests.mongodb("host", "db").updateone("c", {"_id": 1}, {"a": most}))
+    assert len(command.data) > 16 << 20
+
+
 def test_equal_stubs_share_their_lines_and_what_is_known_of_the_servers() -> None:
     def place(*args: Any, **options: Any) -> Any:
         request = aquests.mongodb(*args, **options).findone("c")
@@ -186,6 +192,8 @@ def test_cursors_are_asked_for_where_they_live() -> None:
         lambda db: db.insert("c", None),
         lambda db: db.insert("c", []),
         lambda db: db.update("c", {}, "x"),
+        lambda db: db.update("c", {}, {"$set": {"a": "x" * (16 << 20)}}),
+        lambda db: db.findone("c", {"a": "x" * (17 << 20)}),
         lambda db: db.kill_cursors([1]),
         lambda db: db.kill_cursors([], "c"),
         lambda db: db.kill_cursors(["1"], "c"),
