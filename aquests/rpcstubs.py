@@ -93,7 +93,9 @@ class XmlRpcStub(HttpStub):
 
     def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> HttpRequest:
         if kwargs:
-            raise TypeError(f"{name}() got {next(iter(kwargs))!r} by name, but XML-RPC knows positional arguments only")
+            given = next(iter(kwargs))
+            hint = "XML-RPC knows positional arguments only, and options go where the stub is made"
+            raise TypeError(f"{name}() got {given!r} by name, but {hint}")
         return self._post("rpc", self._encode(name, args), self._codec)
 
 

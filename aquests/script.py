@@ -18,11 +18,12 @@ from time import monotonic
 from typing import Any
 
 from .engine import Engine
-from .errors import AquestsError, RequestError
+from .errors import RequestError
 from .exchange import Request, Response
 from .httprequest import HttpRequest, make
 from .report import Report
 from .settings import Settings
+from .stats import one_line
 
 
 class Script:
@@ -59,11 +60,8 @@ def print_line(response: Response) -> None:
     """The default callback: one line an answer."""
     error = response.error
     req_id = response.meta["req_id"]
-    if isinstance(error, AquestsError):
-        print(f"REQID {req_id}. {response.lane} {response.status_code} {response.reason} ({error})")
-    else:
-        said = f"{response.lane} {response.status_code} {response.reason}"
-        print(f"REQID {req_id}. {said} {_received(response)}")
+    said = f"REQID {req_id}. {response.lane} {response.status_code} {response.reason}"
+    print(f"{said} {_received(response) if error is None else f'({one_line(str(error))})'}")
 
 
 def _received(response: Response) -> str:

@@ -129,7 +129,7 @@ class Stats:
         for message in messages:
             if len(samples) >= SAMPLES:
                 return
-            text = _one_line(str(message)) or type(message).__name__
+            text = one_line(str(message)) or type(message).__name__
             if text not in samples:
                 samples.append(text)
 
@@ -194,7 +194,7 @@ def _sum(tables: Iterable[dict[_Key, int]]) -> dict[_Key, int]:
     return total
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """One printable line: a message may quote what a server sent, and a report goes to a terminal."""
     line = " ".join(text[:SAMPLE_LENGTH].split())
     return line if line.isprintable() else "".join(c if c.isprintable() else "?" for c in line)

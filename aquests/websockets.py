@@ -227,7 +227,8 @@ def _message(message: Any) -> tuple[int, bytes]:
     else:
         opcode, data = (TEXT if isinstance(message, str) else BINARY), message
     if not isinstance(data, (str, bytes, bytearray, memoryview)):
-        raise RequestError(f"a message is str or bytes, not {type(data).__name__}")
+        hint = "json.dumps() makes a str of it" if isinstance(data, dict) else "several go in a list"
+        raise RequestError(f"a message is str or bytes, not {type(data).__name__}: {hint}")
     try:
         body = data.encode() if isinstance(data, str) else bytes(data)
         if opcode == TEXT and not isinstance(data, str):

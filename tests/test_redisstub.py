@@ -364,7 +364,7 @@ def test_the_default_callback(capsys: pytest.CaptureFixture[str]) -> None:
         "REQID 2. REDIS 200 OK 0 records received",
         "REQID 3. REDIS 200 OK 1 record received",
         "REQID 4. REDIS 200 OK 1 record received",
-        "REQID 5. REDIS 500 Database Error 0 records received",
+        "REQID 5. REDIS 500 Database Error (no)",
         "REQID 6. REDIS 200 OK 0 bytes received",
     ]
 

@@ -253,10 +253,13 @@ def test_the_line_printed_for_an_answer(capsys: pytest.CaptureFixture[str]) -> N
     aquests.configure(trust_env=False)
     with peer_of(count) as peer:
         stub, other = aquests.rpc(peer.url + "x"), aquests.jsonrpc(peer.url + "j")
-        sizes = [len(response.content) for response in answered(stub.yes(), stub.no(), other.yes(), other.no())]
-    said = ["XML-RPC 200 OK", "XML-RPC 500 Fault", "JSON-RPC 200 OK", "JSON-RPC 500 Error"]
-    lines = [f"REQID {number}. {said[number]} {size} bytes received" for number, size in enumerate(sizes)]
-    assert capsys.readouterr().out.splitlines() == lines
+        responses = answered(stub.yes(), stub.no(), other.yes(), other.no())
+    assert capsys.readouterr().out.splitlines() == [
+        f"REQID 0. XML-RPC 200 OK {len(responses[0].content)} bytes received",
+        f"REQID 1. XML-RPC 500 Fault ({responses[1].error})",
+        f"REQID 2. JSON-RPC 200 OK {len(responses[2].content)} bytes received",
+        f"REQID 3. JSON-RPC 500 Error ({responses[3].error})",
+    ]
 
 
 def test_positional_arguments_only() -> None:

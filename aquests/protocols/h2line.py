@@ -183,7 +183,8 @@ class Http2Line(BaseWire):
     def _check_greeting(self, data: bytes, kind: int, flags: int) -> None:
         """The peer speaks first by SETTINGS (3.4)."""
         if kind != h2.SETTINGS or flags & h2.ACK:
-            raise Fault(h2.PROTOCOL_ERROR, f"it does not speak HTTP/2 but {data[:HEAD]!r}")
+            hint = ": leave h2c= away; if this is gRPC, is it the right port?" if data[:5] == b"HTTP/" else ""
+            raise Fault(h2.PROTOCOL_ERROR, f"it does not speak HTTP/2 but {data[:HEAD]!r}{hint}")
 
     def _broken(self, fault: Fault) -> None:
         """The line is dead; the channel will ask for what is in flight by ``abandon``."""

@@ -298,6 +298,8 @@ class Http2(Http2Line):
         error: AquestsError
         if self._goodbye:
             error = ConnectionEnded(f"{self._goodbye} and closed the line before the answer", phase="answer")
+        elif not self._greeted:
+            error = PeerClosed("the server closed the line unheard: does it want TLS, or no HTTP/2?", phase="answer")
         else:
             error = PeerClosed("the server closed the line before the end of the answer", phase="answer")
         return self.abandon(error)

@@ -13,7 +13,7 @@ from json import JSONDecoder, JSONEncoder, loads
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import JsonRpcError, ProtocolError, RedirectError, RequestError
-from .rpchead import RpcHead
+from .rpchead import RpcHead, foreign
 
 if TYPE_CHECKING:
     from ..exchange import Exchange
@@ -78,6 +78,7 @@ class JsonRpc:
             except ProtocolError as malformed:
                 # A page that says 404 or 502 is an HTTP answer, and a notification needs none.
                 if head.status < 300 and not (self.number is None and not x.body.strip()):
+                    malformed.message += foreign(head, "json")
                     error = malformed
         if isinstance(error, (ProtocolError, RedirectError)):
             error.endpoint = x.endpoint.label

@@ -37,3 +37,9 @@ class RpcHead:
     def headers(self) -> Headers:
         """HTTP's; they are parsed when first asked for."""
         return self._head.headers
+
+
+def foreign(head: Head, kind: str) -> str:
+    """A hint behind what is wrong with an answer, if it says itself that it is not of this ``kind``, as in "xml"."""
+    said = (head.headers.get("content-type") or "").partition(";")[0].strip()
+    return "" if kind in said.lower() else f"; it is {said[:40] or 'of no type'}: is the path of the URL right?"

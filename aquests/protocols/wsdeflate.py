@@ -165,6 +165,6 @@ class Deflate:
             except zlib.error as error:
                 raise Violation(PROTOCOL_ERROR, f"not deflate data: {error}") from error
             if len(out) > room:
-                raise Violation(TOO_BIG, "the answer is over its limit once it is inflated")
+                raise Violation(TOO_BIG, "the answer is over its limit (max_content=) once it is inflated")
             data = inflater.unused_data if inflater.eof else b""
         return out

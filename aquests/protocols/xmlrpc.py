@@ -31,7 +31,7 @@ from xmlrpc.client import Fault, Marshaller, ProtocolError, escape
 
 from ..errors import ProtocolError as Malformed
 from ..errors import RequestError
-from .rpchead import RpcHead
+from .rpchead import RpcHead, foreign
 
 if TYPE_CHECKING:
     from ..exchange import Exchange
@@ -302,7 +302,9 @@ def _referred(found: re.Match[str]) -> str:
 
 
 def _truth(data: str) -> bool:
-    return ("0", "1").index(data) == 1
+    if data != "0" and data != "1":
+        raise ValueError(f"{data[:40]!r} is no boolean")
+    return data == "1"
 
 
 def _date(data: str) -> datetime:
@@ -378,6 +380,7 @@ class XmlRpc:
             x.error = fault
             x.head = RpcHead(head, self.lane, "Fault")
         except Malformed as error:
+            error.message += foreign(head, "xml")
             error.endpoint = x.endpoint.label
             x.error = error
 

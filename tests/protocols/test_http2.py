@@ -650,6 +650,7 @@ def test_another_protocol(first: bytes) -> None:
     talk.sent()
     talk.say(first)
     assert isinstance(talk.wire.error, ConnectionEnded) and "does not speak HTTP/2" in str(talk.wire.error)
+    assert ("right port?" in str(talk.wire.error)) is (first[:4] == b"HTTP")
     assert talk.goaway()[0] == h2.PROTOCOL_ERROR
 
 
