@@ -16,6 +16,7 @@ import grpc
 from .errors import AquestsError, Cancelled, ProtocolError, RequestError, StreamReset, TimedOut, TooLarge
 from .exchange import Request, Response
 from .grpcplace import Place, Usual
+from .httprequest import check
 from .protocols.grpc import Metadata, RpcError
 from .script import script
 
@@ -229,6 +230,7 @@ class _Callable(
         call = Call()
         if self._takes or timeout is not None or metadata is not None or compression is not None:
             place = self._channel.place
+            _check_time(timeout)
             coding = place.coding(compression)
             asked = place.prepare(self._path, coding, timeout=timeout, metadata=metadata, callback=call.on_response)
             asked.payload = place.body(request, self._serialize, self._takes, coding)
@@ -252,6 +254,12 @@ class _Callable(
     ) -> Any:
         call = self.future(request, timeout, metadata, *rest, **more)
         return call.result(), call
+
+
+def _check_time(timeout: Any) -> None:
+    """What is none is refused; where none is left, the call is over before it is sent."""
+    if not (isinstance(timeout, (int, float)) and timeout <= 0):
+        check({"timeout": timeout})
 
 
 def _raw(message: Any) -> bytes:

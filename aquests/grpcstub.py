@@ -7,6 +7,7 @@ server. A call whose service must be asked for first is admitted at once, and qu
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 PER_CALL: Final = frozenset(("timeout", "deadline", "metadata", "compression", "callback", "meta"))
 _SERVICE: Final = re.compile(r"/?([A-Za-z_]\w*(?:\.\w+)*)/?")
+_BYTES_VALUE: Final = "google.protobuf.BytesValue"
 _REFLECTIONS: Final[WeakKeyDictionary[Endpoint, dict[str, Reflection]]] = WeakKeyDictionary()
 """What servers said about their services, for all stubs of a place alike."""
 
@@ -112,7 +114,10 @@ class Service:
             raise TypeError(f"{name}() takes one message, or one iterable of messages ({len(args)} given)")
         callback = meta = None
         if options:
-            callback, meta = check(options, PER_CALL)
+            try:
+                callback, meta = check(options, PER_CALL)
+            except TypeError as error:
+                raise TypeError(f"{name}(): {error}; fields of the message go in a dict: {name}({{…}})") from None
         coding = self.place.coding(options.pop("compression", None))
         message, methods = self._methods(args[0] if args else None)
         request = self.place.prepare(f"/{self.name}/{name}", coding, callback=callback, meta=meta, **options)
@@ -208,16 +213,40 @@ def _serialized(message: Any, method: Method) -> bytes:
         except EncodeError as fault:
             raise _unsendable(fault) from fault
     wanted = method.request.DESCRIPTOR.full_name
+    if isinstance(message, type):
+        raise RequestError(f"{method.name} takes a message, not its class: {message.__name__}(…)")
     given = getattr(getattr(message, "DESCRIPTOR", None), "full_name", None)
     if (given is None and not isinstance(message, Mapping | None)) or given not in (None, wanted):
         raise RequestError(f"{method.name} takes a {wanted} or a dict, not {a(message)}")
     try:
         if given is None:
-            message = ParseDict(message or {}, method.request())
+            message = ParseDict(_readable(message or {}, method.request.DESCRIPTOR), method.request())
         data: bytes = message.SerializeToString()
     except (ParseError, EncodeError, TypeError, ValueError, AttributeError, RecursionError) as fault:
-        raise RequestError(f"this does not fit {wanted}: {fault}") from fault
+        raise RequestError(f"this does not fit {wanted}: {' '.join(str(fault).split())}") from fault
     return data
+
+
+def _readable(given: Any, kind: Any) -> Any:
+    """A dict for protobuf's JSON reader, which would take bytes for base64: what they stand for would be sent."""
+    if not isinstance(given, Mapping):
+        return given
+    fields, others = kind.fields_by_name, kind.fields_by_camelcase_name
+    return {name: _field(value, fields.get(name) or others.get(name)) for name, value in given.items()}
+
+
+def _field(value: Any, field: Any) -> Any:
+    if field is None:
+        return value  # it will be refused
+    kind = field.message_type
+    if kind is not None and kind.GetOptions().map_entry and isinstance(value, Mapping):
+        return {key: _field(item, kind.fields_by_name["value"]) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_field(item, field) for item in value]
+    takes_bytes = field.type == field.TYPE_BYTES or (kind is not None and kind.full_name == _BYTES_VALUE)
+    if takes_bytes and isinstance(value, (bytes, bytearray, memoryview)):
+        return b64encode(value).decode()
+    return value if kind is None else _readable(value, kind)
 
 
 def _unsendable(fault: EncodeError) -> RequestError:
