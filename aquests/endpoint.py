@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .seam import MakeWire
     from .settings import Settings
 
-LINE_OPTIONS: Final = frozenset(("proxy", "verify", "ca", "cert", "unix", "trust_env", "h2c"))
+LINE_OPTIONS: Final = frozenset(("proxy", "verify", "ca", "cert", "unix", "trust_env", "h2c", "max_connections"))
 """Options of a request that another line is needed for."""
 OPENING_OPTIONS: Final = frozenset(("auth", "compression", "subprotocols"))
 """Options that a line of its own (``Scheme.own_lines``) is opened with."""
@@ -103,9 +103,9 @@ class Endpoint:
         """Lines that could take more, longest known first."""
         self.lines = 0
         """Lines open or being made."""
-        self.limit = UNLIMITED
+        self.limit: int = options.get("max_connections", UNLIMITED)
         """Lines this place ever takes at once."""
-        self.most = UNLIMITED
+        self.most = self.limit
         """Lines it takes at once now: lowered for a while when it refuses one more."""
         self.shut_since = 0.0
         """When it first gave no line at all; 0.0: it has given one since."""

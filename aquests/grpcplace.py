@@ -98,7 +98,7 @@ class Place(Stub):
         endpoints = script.engine.endpoints
         if self._where is None or self._where[0] is not endpoints or (found := self._where[1]()) is None:
             place = self._url
-            unix = (self._options or {}).get("unix") or place.unix
+            unix = self._lines.get("unix") or place.unix
             found = self._place(place.scheme, place.host, place.port, unix, h2c="prior")
             self._where = (endpoints, ref(found))
         return found

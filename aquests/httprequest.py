@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
+from .endpoint import LINE_OPTIONS
 from .errors import RequestError, misspelt
 from .exchange import Callback, Pairs, Request
 from .headers import request_headers
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 ACCEPT: Final = {"application/json": "application/json", "text/xml": "text/xml, application/xml;q=0.9"}
 """What a typed form says it wants back."""
 _METHOD: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_LINE_OPTIONS: Final = frozenset(("proxy", "verify", "ca", "cert", "unix", "trust_env", "h2c"))
 _NUMBERS: Final = {"timeout": False, "deadline": False, "max_content": True, "max_redirects": True}
 """Options that are numbers; True: whole, and 0 is allowed."""
 
@@ -37,7 +37,8 @@ class Options(TypedDict, total=False):
     for each phase; ``deadline``: seconds for all attempts; ``verify``, ``ca``, ``cert``: as in ``configure``;
     ``unix``: path of a socket to connect to; ``allow_redirects``, ``max_redirects``; ``max_content``: bytes;
     ``trust_env``: use the environment's proxies; ``h2c``: HTTP/2 in clear, ``"prior"`` (the server is known to speak
-    it; over TLS: nothing else will do) or ``"upgrade"`` (if it wants to).
+    it; over TLS: nothing else will do) or ``"upgrade"`` (if it wants to). ``max_connections``: lines to the server at
+    once, for the requests that say the same number (default: as many as there are workers).
     """
 
     auth: Any
@@ -55,6 +56,7 @@ class Options(TypedDict, total=False):
     max_content: int
     trust_env: bool
     h2c: str
+    max_connections: int
 
 
 class HttpRequest(Request):
@@ -100,14 +102,14 @@ class HttpRequest(Request):
             callback, meta = check(options)
         place: Url | None = None
         endpoint = None
-        if params is None and endpoints is not None and not (options and _LINE_OPTIONS & options.keys()):
+        if params is None and endpoints is not None and not (options and LINE_OPTIONS & options.keys()):
             endpoint = _known(url, endpoints)
         if endpoint is None:
             place = self._split(url, params, options)
             url = place.text
             if endpoints is not None:
                 endpoint = endpoints.find(place, options)
-                if not _LINE_OPTIONS & options.keys() and not place.unix and url.startswith(place.scheme):
+                if not LINE_OPTIONS & options.keys() and not place.unix and url.startswith(place.scheme):
                     endpoints.remember(url[: url.find("/", 8)], endpoint)
         pairs = request_headers(headers) if headers is not None else ()
         if data is not None or content_type is not None:
@@ -221,6 +223,9 @@ def check(
         if not good or not (value >= 0 if whole else value > 0):
             wanted = "a whole number of at least 0" if whole else "a number of seconds above 0"
             raise RequestError(f"{name} must be {wanted}, not {value!r}")
+    lines = options.get("max_connections", 1)
+    if not isinstance(lines, int) or isinstance(lines, bool) or lines < 1:
+        raise RequestError(f"max_connections must be a whole number of at least 1, not {lines!r}")
     if not isinstance(options.get("verify", True), bool):
         raise RequestError(f"verify must be True or False, not {options['verify']!r}: a CA is given by ca=…")
     if "unix" in options:

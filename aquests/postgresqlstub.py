@@ -78,6 +78,7 @@ def postgresql(
     - ``sslmode``, ``application_name`` ("aquests"), ``options`` … : parameters of libpq. ``ca``: the file of the
       authorities to trust, which makes ``sslmode`` verify-full unless it is given; ``cert``: the client's certificate,
       ``file``, ``(cert, key)`` or ``(cert, key, password)``, which makes it require at least.
+    - ``max_connections``: lines to the server at once (as many as there are workers).
     - ``callback``, ``meta``, ``timeout``, ``deadline``: for all calls of the stub; they may also be given with a call.
 
     Lines are shared between all requests with equal parameters: a session's state (SET, temporary tables) is not
@@ -100,7 +101,7 @@ class Postgresql(Sql):
 
     def __init__(self, server: str, dbname: str | None, auth: Any, ca: Any, cert: Any, options: dict[str, Any]):
         parameters = {name: options.pop(name) for name in LIBPQ & options.keys()}
-        super().__init__(options, PER_CALL | LIBPQ | {"ca", "cert", "proxy"})
+        super().__init__(options, PER_CALL | LIBPQ | {"ca", "cert", "max_connections", "proxy"})
         SCHEMES["postgresql"].load()  # psycopg2 takes its time: not within the run
         from psycopg2.sql import Composable
 

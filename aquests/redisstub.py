@@ -65,7 +65,8 @@ def redis(
     - ``pipeline``: commands on one line at once (64); 1 switches pipelining off.
     - ``protocol``: 3 (RESP3, where the server knows it), or 2. ``name``: what CLIENT LIST shows; None for nothing.
     - ``callback``, ``meta``, ``timeout``, ``deadline``, ``max_content``, ``proxy``, ``trust_env``, ``verify``, ``ca``,
-      ``cert``: as for HTTP requests, for all calls of the stub. The first five may also be given with a call.
+      ``cert``, ``max_connections``: as for HTTP requests, for all calls of the stub. The first five may also be given
+      with a call.
 
     ``response.data`` is the answer: int, float, bool, bytes (or str), None, list, dict, set; big numbers and verbatim
     text are bytes (or str), and sets within other answers are lists. An error of Redis is an answer, too: status 500,

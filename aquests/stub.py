@@ -16,7 +16,19 @@ from .httprequest import check
 from .script import script
 
 COMMON: Final = frozenset(
-    ("callback", "meta", "timeout", "deadline", "max_content", "proxy", "trust_env", "verify", "ca", "cert")
+    (
+        "callback",
+        "meta",
+        "timeout",
+        "deadline",
+        "max_connections",
+        "max_content",
+        "proxy",
+        "trust_env",
+        "verify",
+        "ca",
+        "cert",
+    )
 )
 """Options that every stub takes, whatever its protocol."""
 PER_CALL: Final = frozenset(("callback", "meta", "timeout", "deadline"))
@@ -30,19 +42,19 @@ class Stub:
     for a value that cannot be.
     """
 
-    __slots__ = ("_callback", "_meta", "_options")
+    __slots__ = ("_callback", "_lines", "_meta", "_options")
 
     _per_call: ClassVar[Collection[str]] = PER_CALL
 
     def __init__(self, options: dict[str, Any], known: Collection[str] = COMMON):
         self._callback, self._meta = check(options, known)
+        self._lines = {name: options.pop(name) for name in LINE_OPTIONS & options.keys()}
+        """What lines are made with: the place knows it, and a request need not be looked at for it."""
         self._options: Mapping[str, Any] | None = options or None
 
     def _place(self, scheme: str, host: str, port: int, unix: str | None = None, **distinct: Any) -> Endpoint:
         """The endpoint of a server: ``distinct`` and the options of the stub for its lines make a place distinct."""
-        own = self._options or {}
-        options = {name: own[name] for name in LINE_OPTIONS & own.keys()} | distinct
-        return script.engine.endpoints.intern(scheme, host, port, unix, options)
+        return script.engine.endpoints.intern(scheme, host, port, unix, self._lines | distinct)
 
     def _ask(
         self,

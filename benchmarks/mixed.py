@@ -56,7 +56,7 @@ CASE = Case(
     server=three,
     note=f"""\
 Alone, each third has the workers of its own case ({LINES[0]} HTTP, {LINES[1]} Redis, {LINES[2]} PostgreSQL), and
-"ends at" is how long it took; one queue has as many together ({{lines:,}}), for whom they are needed.
+"ends at" is how long it took; one queue has as many together ({{lines:,}}), and the same limits for both databases.
 At half time: how many of its answers a protocol had. Longest silence: the time without any answer of a protocol that
 had work left, from the first connect on. Redis pipelines by itself. All servers share a core, and there nginx and Redis
 are one process each, PostgreSQL one for each of its lines.""",

@@ -176,6 +176,31 @@ def test_workers_are_never_exceeded_without_a_pool() -> None:
         assert rig.engine.lines == 0
 
 
+def test_a_place_gets_no_more_lines_than_its_requests_allow() -> None:
+    """The others take the workers that are left; each answer comes, and the limit holds for those who say it alike."""
+    few, many = Census(), Census()
+    with http_peer(few) as small, http_peer(many) as large, Rig(workers=10) as rig:
+        lines: list[int] = []
+
+        def look(response: Response) -> None:
+            place = response.request.endpoint
+            lines.append(place.lines if place.limit == 2 else 0)
+
+        for number in range(100):
+            rig.ask(f"{small.url}{number}", max_connections=2)
+            rig.ask(f"{large.url}{number}")
+        rig.on_answer = look
+        assert len(rig.run()) == 200
+        assert small.connections == 2 and few.most <= 2 and max(lines) == 2
+        assert 2 < large.connections <= 8
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, "4", True])
+def test_what_is_no_number_of_lines(wrong: Any) -> None:
+    with Rig() as rig, pytest.raises(RequestError, match=r"^max_connections must be a whole number of at least 1"):
+        rig.ask("http://127.0.0.1:1/", max_connections=wrong)
+
+
 def test_a_line_is_used_again(peer: HttpPeer) -> None:
     with Rig() as rig:
         for number in range(50):

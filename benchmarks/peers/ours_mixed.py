@@ -35,9 +35,11 @@ class Race:
         if name == "http":
             self.ask = partial(aquests.get, urls[name], callback=self.on_page)
         elif name == "redis":
-            self.ask = partial(aquests.redis(urls[name], callback=self.on_value).get, KEY)
+            stub = aquests.redis(urls[name], callback=self.on_value, max_connections=LINES[1])
+            self.ask = partial(stub.get, KEY)
         else:
-            self.ask = partial(aquests.postgresql(urls[name], DATABASE, USER, callback=self.on_rows).execute, SQL)
+            options = {"callback": self.on_rows, "max_connections": LINES[2]}
+            self.ask = partial(aquests.postgresql(urls[name], DATABASE, USER, **options).execute, SQL)
 
     def on_page(self, response: Response) -> None:
         self.times.append(perf_counter())
