@@ -563,7 +563,7 @@ class Engine:
         return again is None
 
     def _put_back(self, x: Exchange, again: Exchange) -> None:
-        """Queue the next attempt of ``x`` at the front, now or after its delay."""
+        """Queue the next attempt of ``x`` where it was, now or after its delay."""
         if again.delay:
             self.loop.at(self.loop.now + again.delay, lambda: self.queue.put_back(again, again.endpoint))
         else:

@@ -31,6 +31,15 @@ class Fifo(deque[Any]):
     def begins_with(self, item: Any, /) -> bool:
         return self[0] is item
 
+    def put_back(self, item: Any) -> None:
+        """Where it was: all that a line carried may come back at once. That is never far from the front."""
+        number = item.req_id
+        for at, other in enumerate(self):
+            if other.req_id >= number:
+                self.insert(at, item)
+                return
+        self.append(item)
+
 
 class Draw:
     """What all :class:`Shuffled` of one queue share: the source of chance, and the greatest key taken so far."""
@@ -65,7 +74,7 @@ class Shuffled:
         start = self._reached if heap and heap[0][0] < draw.reached else draw.reached
         heappush(heap, (start + draw.random.expovariate(1.0), item.req_id, next(draw.turns), item))
 
-    def appendleft(self, item: Any) -> None:
+    def put_back(self, item: Any) -> None:
         heappush(self._heap, (-1.0, item.req_id, next(self._draw.turns), item))
 
     def popleft(self) -> Any:
@@ -100,8 +109,8 @@ class Queue:
             self.enlist(endpoint)
 
     def put_back(self, item: Any, endpoint: Endpoint) -> None:
-        """Queue at the front: it had its turn before."""
-        endpoint.waiting.appendleft(item)
+        """Queue where it was: it had its turn before."""
+        endpoint.waiting.put_back(item)
         self.size += 1
         self.enlist(endpoint)
 

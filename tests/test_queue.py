@@ -86,7 +86,19 @@ def test_put_back_is_the_next_of_its_place() -> None:
     assert drain(queue) == [0, 1, 2, 3]
     queue.put(Item(7), one)
     queue.put_back(Item(9), one)
-    assert drain(queue) == [9, 7]
+    assert drain(queue) == [7, 9]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)])
+def test_what_comes_back_together_stays_in_order(order: tuple[int, ...]) -> None:
+    _, (one,) = places(1)
+    queue = Queue()
+    for number in range(6):
+        queue.put(Item(number), one)
+    taken = [queue.take(one) for _ in range(4)]
+    for number in order:
+        queue.put_back(taken[number], one)
+    assert drain(queue) == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_place_that_is_set_aside_keeps_its_work() -> None:
