@@ -104,7 +104,9 @@ class Engine:
         self._stopping = False
         self._awake = False
         """Within a step, or the loop has been woken for one."""
-        self._shortage = Shortage(self.loop, self.queue, self._channels, self._idle)
+        self._shortage = Shortage(
+            self.loop, self.queue, self._channels, self._idle, lambda text: self._log.warning(text)
+        )
         self._sweep = Sweep(self.loop, self._dials, self._channels, self._idle, self._expire)
         self.take: Callable[[Any], object] = _faceless
         """What a source yielded: a URL or a request that is not queued yet. Set by the face."""
@@ -579,6 +581,9 @@ class Engine:
     def _source_failed(self, error: Exception) -> None:
         self.stats.callback_errors += 1
         self._log.error("a lazy source: %s", error, exc_info=error)
+
+    def _warn(self, text: str) -> None:
+        self._log.warning(text)
 
     def _expire(self, channel: Line, x: Exchange, now: float) -> None:
         """The sweep found an exchange in flight that is overdue."""

@@ -205,7 +205,11 @@ class Redis(Stub):
     ) -> Request:
         place, url = self._place_of(key, seconds is not None)
         make = Request if seconds is None else partial(Blocking, seconds)
-        return self._ask(method, url, payload, place, "redis", codec, own, make)
+        try:
+            return self._ask(method, url, payload, place, "redis", codec, own, make)
+        except TypeError as error:
+            hint = "what belongs to the command goes by position, as in set(key, value, 'EX', 5)"
+            raise TypeError(f"{method}(): {error}; {hint}") from None
 
     def _place_of(self, key: Any, blocking: bool) -> tuple[Endpoint, str]:
         """The server; in a cluster the node that holds the key, as far as is known."""

@@ -495,7 +495,9 @@ def test_a_refusal_in_the_servers_own_encoding():
     assert response.status_code == 714 and "asswort-Authentifizierung f\ufffdr" in str(response.error)
 
 
-def test_a_crowded_server_is_asked_for_more_lines_after_a_while(monkeypatch: pytest.MonkeyPatch):
+def test_a_crowded_server_is_asked_for_more_lines_after_a_while(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
     monkeypatch.setattr(endpoint_module, "CROWDED_PAUSE", 0.02)
     full = Server(refusal(b"FATAL", b"53300", b"sorry, too many clients already"), close=True)
     aquests.configure(workers=2, callback=lambda response: None)
@@ -514,6 +516,8 @@ def test_a_crowded_server_is_asked_for_more_lines_after_a_while(monkeypatch: pyt
             dbo.execute("SELECT 7 AS a", callback=on_answer)
         report = aquests.fetchall()
         assert report.ok and report.max_connections == 2 and peer.connections == 3
+    (warning,) = caplog.messages
+    assert "takes no more than 1 lines now" in warning and "sorry, too many clients already" in warning
 
 
 @pytest.mark.parametrize("seed", range(30))

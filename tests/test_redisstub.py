@@ -126,7 +126,7 @@ def test_no_option(options: dict[str, Any], words: str) -> None:
 def test_misspelt() -> None:
     with pytest.raises(TypeError, match=r"unexpected keyword argument 'calback' .did you mean 'callback'"):
         aquests.redis("h", calback=print)
-    with pytest.raises(TypeError, match="unexpected keyword argument 'ex'"):
+    with pytest.raises(TypeError, match=r"set\(\): unexpected keyword argument 'ex'; .* by position, as in set"):
         aquests.redis("h").set("k", "v", ex=5)  # an option of redis-py's: here it is set("k", "v", "EX", 5)
 
 

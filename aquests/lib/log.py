@@ -1,7 +1,8 @@
 """Logging: the package's logger, what users may pass as ``logger``, and the masking of secrets.
 
 ``aquests`` is a name in the standard ``logging`` tree, and where its records go is the user's choice. Until he has made
-one, errors (a callback of his that raised, for instance) show on standard error. Nothing is logged per request.
+one, warnings and errors (a callback of his that raised, for instance) show on standard error. Nothing is logged per
+request.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ..errors import RequestError
 
 MASK: Final = "***"
 SHOWN: Final = 10
-"""Errors that are shown to those who have set up no logging."""
+"""Warnings and errors that are shown to those who have set up no logging."""
 
 _NAMES = r"(?:proxy-)?authorization|(?:set-)?cookie"
 
@@ -49,7 +50,7 @@ class RedactingFormatter(logging.Formatter):
 
 
 class LastResort(logging.StreamHandler[Any]):
-    """Shows the first errors on standard error as long as neither ``logger`` nor the root logger has a handler.
+    """Shows warnings and errors on standard error as long as neither ``logger`` nor the root logger has a handler.
 
     A callback that always raises would print millions of tracebacks: after ``SHOWN`` it says how to see them.
     """
@@ -58,7 +59,7 @@ class LastResort(logging.StreamHandler[Any]):
         super().__init__()
         self._logger = logger
         self._left = SHOWN
-        self.setLevel(logging.ERROR)
+        self.setLevel(logging.WARNING)
         self.setFormatter(RedactingFormatter("aquests: %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -68,7 +69,7 @@ class LastResort(logging.StreamHandler[Any]):
         self.stream = sys.stderr  # as it is now
         super().emit(record)
         if not self._left and self.stream is not None:
-            self.stream.write("aquests: further errors are not shown: configure(logger=…) or logging shows all\n")
+            self.stream.write("aquests: further ones are not shown: configure(logger=…) or logging shows all\n")
 
 
 def get_logger() -> logging.Logger:

@@ -299,7 +299,8 @@ class Redis(BaseWire):
             finished.append(x)
 
     def _broken(self, data: bytes, error: Exception) -> None:
-        fault = ProtocolError(f"not an answer of Redis: {str(error) or 'too many elements'}", first=data[:64])
+        first = data[:64] if self._greeting is None else b""  # a server may repeat the password it was told
+        fault = ProtocolError(f"not an answer of Redis: {str(error) or 'too many elements'}", first=first)
         fault.__cause__ = error
         self._die(fault)
 

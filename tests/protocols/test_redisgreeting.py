@@ -138,3 +138,11 @@ def test_a_handshake_without_end():
         if made.error is None:
             made.receive(chunk)
     assert isinstance(made.error, ProtocolError)
+
+
+def test_what_is_no_redis_is_not_quoted_while_it_may_repeat_the_password() -> None:
+    made = Redis(server(auth=("u", SECRET)))
+    made.opened()
+    made.receive(f"HTTP/1.1 400 what is AUTH u {SECRET}?\r\n".encode())
+    assert isinstance(made.error, ProtocolError) and made.error.first == b""
+    assert SECRET not in str(made.error)
