@@ -14,12 +14,14 @@ COLUMNS = (
 BENCHMARK = "peers.redis_benchmark:run"
 PY = "peers.with_redispy:run"
 OURS = "peers.ours_redis:queued"
+FED = "peers.ours_redis:fed"
 
 CASE = Case(
     name="redis",
     title="GET of {size:,} bytes from Redis over {lines:,} lines, not pipelined",
     entries=(
         Entry("aquests", OURS, options={"pipeline": 1}),
+        Entry("aquests, fed", FED, options={"pipeline": 1}),
         Entry("redis-benchmark -P 1", BENCHMARK, program="redis-benchmark", options={"pipeline": 1}),
         Entry("redis.asyncio", PY, package="redis"),
         Entry("redis.asyncio on uvloop", PY, package="redis", also="uvloop", options={"uvloop": True}),

@@ -12,6 +12,7 @@ CASE = Case(
     title="a text of {size:,} bytes and its echo over {lines:,} WebSockets",
     entries=(
         Entry("aquests", f"{_PEERS}:ours"),
+        Entry("aquests, fed", f"{_PEERS}:fed"),
         Entry("aiohttp", f"{_PEERS}:with_aiohttp", package="aiohttp"),
         Entry(
             "aiohttp on uvloop", f"{_PEERS}:with_aiohttp", package="aiohttp", also="uvloop", options={"uvloop": True}
@@ -27,5 +28,7 @@ CASE = Case(
     bases=("aiohttp", "websockets"),
     size=64,
     server=echo,
-    note="Without compression. One message at a time on each line; websocket-client blocks, and has a thread a line.",
+    note="""\
+Without compression. One message at a time on each line; websocket-client blocks, and has a thread a line.
+Queued are all messages at once; fed are those that lines are free for, as by everybody else.""",
 )

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from itertools import repeat
 
+import aquests
+
 from ..case import Job, Outcome
 from ..child import Tally, loop_factory
 
@@ -16,20 +18,37 @@ OK = 200
 
 def ours(job: Job) -> Outcome:
     """All messages are queued, then fetched."""
-    import aquests
-
-    message = "x" * job.size
-    tally = Tally(job)
-
-    def on_answer(response: aquests.Response) -> None:
-        tally.check(OK if response.data == message else response.status_code, len(response.content))
-
+    tally, message = _prepared(job)
     with tally:
-        aquests.configure(workers=job.lines, callback=on_answer)
         for _ in range(job.count):
             aquests.ws(job.url, message)
         aquests.fetchall()
     return tally.outcome()
+
+
+def fed(job: Job) -> Outcome:
+    """A lazy source queues a message with each step."""
+    tally, message = _prepared(job)
+
+    def source() -> Iterator[None]:
+        for _ in range(job.count):
+            aquests.ws(job.url, message)
+            yield
+
+    with tally:
+        aquests.feed(source())
+        aquests.fetchall()
+    return tally.outcome()
+
+
+def _prepared(job: Job) -> tuple[Tally, str]:
+    tally, message = Tally(job), "x" * job.size
+
+    def on_answer(response: aquests.Response) -> None:
+        tally.check(OK if response.data == message else response.status_code, len(response.content))
+
+    aquests.configure(workers=job.lines, callback=on_answer)
+    return tally, message
 
 
 def with_websockets(job: Job) -> Outcome:
