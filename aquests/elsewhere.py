@@ -1,4 +1,4 @@
-"""What a review may do about places: find one like its own at another address, and move there what waits here.
+"""What a review may do about places: find one like its own at another address, move there what waits here, and ask.
 
 A cluster or a replica set says "not here, but there". The request that was told so goes there; behind it thousands
 may wait for the same wrong place, and each of them would be told the same.
@@ -11,18 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .endpoint import Endpoint, Endpoints
+    from .exchange import Request
     from .queue import Queue
 
 
 class Elsewhere:
-    """``elsewhere(host, port)`` is the same kind of place as ``place`` at another address."""
+    """``elsewhere(host, port)`` is the same kind of place as ``place`` at another address.
 
-    __slots__ = ("_endpoints", "_place", "_queue")
+    ``ask(request)`` queues a request of our own in front of the others: it is answered to its callback.
+    """
 
-    def __init__(self, endpoints: Endpoints, queue: Queue, place: Endpoint):
+    __slots__ = ("_endpoints", "_place", "_queue", "ask")
+
+    def __init__(self, endpoints: Endpoints, queue: Queue, place: Endpoint, ask: Callable[[Request], None]):
         self._endpoints = endpoints
         self._queue = queue
         self._place = place
+        self.ask = ask
 
     def __call__(self, host: str, port: int) -> Endpoint:
         place = self._place

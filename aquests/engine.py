@@ -556,7 +556,7 @@ class Engine:
             elif spec.web:
                 again = self.rules.review(x)
             else:
-                again = spec.load().review(x, Elsewhere(self.endpoints, self.queue, x.endpoint))
+                again = spec.load().review(x, Elsewhere(self.endpoints, self.queue, x.endpoint, self.ask_aside))
         except Exception as error:  # a codec may be the user's; and whoever is to blame, an answer is due
             self._log.error("an answer could not be read", exc_info=error)
             x.error = defect(error, x.endpoint.label)

@@ -9,15 +9,20 @@ key may be stale, but only ever too small, so it is corrected when it surfaces.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush, heapreplace
 from itertools import count
+from operator import attrgetter
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from .endpoint import Endpoint, Endpoints
+
+
+_NUMBER: Final = attrgetter("req_id")
 
 
 class Fifo(deque[Any]):
@@ -32,13 +37,15 @@ class Fifo(deque[Any]):
         return self[0] is item
 
     def put_back(self, item: Any) -> None:
-        """Where it was: all that a line carried may come back at once. That is never far from the front."""
-        number = item.req_id
-        for at, other in enumerate(self):
-            if other.req_id >= number:
-                self.insert(at, item)
-                return
-        self.append(item)
+        """Where it was: all that a line carried may come back at once.
+
+        It is looked for from the front, in steps that double: that is where it mostly is, and the middle of a long
+        deque is far.
+        """
+        number, reach = item.req_id, 1
+        while reach < len(self) and self[reach].req_id < number:
+            reach *= 2
+        self.insert(bisect_left(self, number, reach // 2, min(reach, len(self)), key=_NUMBER), item)
 
 
 class Draw:

@@ -22,7 +22,7 @@ def test_move(most: int) -> None:
     with Rig() as rig:
         engine = rig.engine
         one = engine.endpoints.intern("http", "one.example", 80, None, {"ca": "x"})
-        elsewhere = Elsewhere(engine.endpoints, engine.queue, one)
+        elsewhere = Elsewhere(engine.endpoints, engine.queue, one, engine.ask_aside)
         two = elsewhere("two.example", 81)
         assert (two.scheme, two.host, two.port, two.options) == ("http", "two.example", 81, {"ca": "x"})
         assert elsewhere("two.example", 81) is two
@@ -45,5 +45,5 @@ def test_move(most: int) -> None:
 def test_nothing_waits() -> None:
     with Rig() as rig:
         place = rig.engine.endpoints.intern("http", "one.example", 80, None, {})
-        Elsewhere(rig.engine.endpoints, rig.engine.queue, place).move(lambda item: place, 10)
+        Elsewhere(rig.engine.endpoints, rig.engine.queue, place, rig.engine.ask_aside).move(lambda item: place, 10)
         assert rig.engine.queue.size == 0

@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 import hiredis
-from redis.exceptions import MovedError, ResponseError
+from redis.exceptions import ResponseError
 
 from ..errors import AquestsError, ConnectError, PeerClosed, ProtocolError, TooLarge, TransportError
 from ..exchange import Exchange, Status
@@ -39,18 +39,17 @@ MAX_SWALLOWED: Final = 16
 OVERHEAD: Final = 24
 """Bytes around a string on the wire, at most: with more than ``max_content`` and these it is too large for certain."""
 MAX_OWN: Final = 16 * 1024 * 1024
-"""Bytes of an answer to the wire itself: the handshake, the table of a cluster."""
+"""Bytes of an answer to the wire itself: the handshake."""
 
 _PLAIN: Final = frozenset((bytes, str, int, float, bool, list, dict, type(None)))
 """What hiredis makes of an answer that is neither an error nor pushed."""
 _PUSHED: Final = hiredis.PushNotification
 _ASKING: Final = encode(("ASKING",), ())
-_CLUSTER_SLOTS: Final = encode(("CLUSTER", "SLOTS"), ())
 
 
 def lines(place: Any, prefix: str, extra: Any, settings: Any) -> Callable[[str | None], Redis]:
     """What makes the wires of lines to ``place`` (an Endpoint); see :class:`Server` for its options."""
-    server = Server(place.host, place.options)
+    server = Server(place.options)
     return lambda alpn: Redis(server)
 
 
@@ -229,7 +228,6 @@ class Redis(BaseWire):
         if isinstance(reply, Exception):
             x.head = self._failed
             x.error = reply
-            self._note_moved(reply)
         else:
             x.head = self._answered
             x.data = reply
@@ -270,7 +268,6 @@ class Redis(BaseWire):
                 reply.__cause__ = multi
         elif isinstance(reply, Exception):
             reply.__cause__ = next((one for one in queued if isinstance(one, Exception)), None)
-            self._note_moved(reply.__cause__)
         self._answer(x, reply)
         if ran is not None:
             x.data = ran
@@ -278,16 +275,6 @@ class Redis(BaseWire):
     def _finish_swallowed(self, place: _Place) -> None:
         self._swallowed -= 1
         self.room += 1
-
-    def _note_moved(self, reply: Any) -> None:
-        """At the first sign of a cluster its whole table is asked for."""
-        if isinstance(reply, MovedError) and self._server.slots.wants_table():
-            self._server.slots.asking = True
-            self.outbox.append(_CLUSTER_SLOTS)
-            self._put(_Place(None, 1, self._finish_table, MAX_OWN))
-
-    def _finish_table(self, place: _Place) -> None:
-        self._server.slots.fill(place.replies[0], self._server.host)
 
     # The end
 
@@ -335,9 +322,6 @@ class Redis(BaseWire):
 
     def abandon(self, error: AquestsError) -> Sequence[Exchange]:
         lost = list(self.inflight)
-        for item in self._asked if self._odd else ():
-            if item.__class__ is _Place and item.finish == self._finish_table:
-                self._server.slots.asking = False
         self._asked.clear()
         self._greeting = None
         self._odd = self._swallowed = 0

@@ -1,9 +1,8 @@
 """A Redis cluster as seen from outside: which node holds which slot, and answers that say "not here" or "not now".
 
 Every key belongs to one of 16,384 slots, and every slot to one node. A node that is asked for another's key says
-``MOVED slot host:port``; the request goes there, and the table learns. At the first MOVED the wire also asks for the
-whole table (CLUSTER SLOTS), so that a redirect is the exception; where that is not permitted, slots are learnt one by
-one.
+``MOVED slot host:port``; the request goes there, and the table learns. At the first MOVED the whole table is asked for,
+too (CLUSTER SLOTS), so that a redirect is the exception; where that is not permitted, slots are learnt one by one.
 
 What the table says is only where to ask first: the servers decide, and every answer that corrects it is followed.
 All these answers say that nothing was executed, so the request may be sent again.
@@ -15,8 +14,9 @@ from binascii import crc_hqx
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ..exchange import Response, Trail
-from .rediscommands import arguments, as_bytes, first_key
+from ..errors import AquestsError
+from ..exchange import Request, Response, Trail
+from .rediscommands import arguments, as_bytes, encode, first_key
 
 if TYPE_CHECKING:
     from ..exchange import Exchange
@@ -30,6 +30,9 @@ EVERY: Final = 64
 LOOKS: Final = 1024
 """At every so many MOVED, so many of the requests that wait are looked at and moved: of 100,000 queued at one of three
 nodes 6,800 learnt it by a MOVED of their own, instead of 66,700."""
+MAX_TABLE: Final = 16 * 1024 * 1024
+"""Bytes of a table, at most."""
+_CLUSTER_SLOTS: Final = encode(("CLUSTER", "SLOTS"), ())
 ASKING: Final = (("ASKING", ""),)
 """What an exchange carries in ``headers`` to be sent behind an ASKING."""
 
@@ -42,6 +45,8 @@ class Elsewhere(Protocol):
     def __call__(self, host: str, port: int) -> Any: ...
 
     def move(self, belongs: Callable[[Any], Any], most: int) -> None: ...
+
+    def ask(self, request: Request, /) -> None: ...
 
 
 def slot_of(key: bytes) -> int:
@@ -107,7 +112,6 @@ class Slots:
     def fill(self, reply: Any, host: str) -> None:
         """Take the answer of CLUSTER SLOTS, asked of ``host``: [[first, last, [host, port, …], …], …]. Odd rows are
         left out."""
-        self.asking = False
         self._whole = True
         if not isinstance(reply, list):
             return
@@ -171,9 +175,24 @@ def _follow(x: Exchange, error: Any, elsewhere: Elsewhere) -> Exchange | None:
         return again
     slots = place.options["cluster"]
     slots.learn(error.slot_id, (host, port))
+    if slots.wants_table():
+        elsewhere.ask(_table(place, slots))
     if slots.wants_look():
         elsewhere.move(lambda item: _belongs(item, place, slots, elsewhere), LOOKS)
     return again
+
+
+def _table(place: Any, slots: Slots) -> Request:
+    """What asks for the whole table, and has it read."""
+
+    def fill(response: Response) -> None:
+        slots.asking = False
+        if not isinstance(response.error, AquestsError):  # else the next MOVED asks again
+            slots.fill(response.data, place.host)
+
+    slots.asking = True
+    options = {"max_content": MAX_TABLE}
+    return Request("cluster slots", shown_url(place), _CLUSTER_SLOTS, (), "redis", place, fill, None, options)
 
 
 def _belongs(item: Any, place: Any, slots: Slots, elsewhere: Elsewhere) -> Any:

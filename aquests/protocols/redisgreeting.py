@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import hiredis
 from redis._parsers.base import BaseParser
@@ -18,9 +18,6 @@ from redis.exceptions import AuthenticationWrongNumberOfArgsError, ResponseError
 
 from ..errors import ConnectError
 from .rediscommands import encode
-
-if TYPE_CHECKING:
-    from .rediscluster import Slots
 
 MISSING: Final = object()
 """What a parser says while the answer is not complete."""
@@ -38,14 +35,12 @@ class Server:
     """What all lines to one place share.
 
     ``options``: ``db``, ``auth`` (user or "", password; or None), ``name``, ``protocol``, ``decode``, ``pipeline``,
-    ``blocking`` (one command at a time), ``cluster`` (its Slots).
+    ``blocking`` (one command at a time).
     """
 
-    def __init__(self, host: str, options: Any):
-        self.host = host
+    def __init__(self, options: Any):
         self.protocol: int = options["protocol"]
         """2 as soon as the server has said that it knows no other."""
-        self.slots: Slots = options["cluster"]
         self.most: int = 1 if options["blocking"] else options["pipeline"]
         self.db: int = options["db"]
         self.auth: tuple[str, str] | None = options["auth"]

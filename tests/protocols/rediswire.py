@@ -17,10 +17,10 @@ HELLO = resp({b"server": b"redis", b"version": b"7.0.15", b"proto": 3})
 UNKNOWN = Error("ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `default`, `hunter2-hunter2`, ")
 
 
-def server(host: str = "peer", **options: Any) -> Server:
+def server(**options: Any) -> Server:
     defaults: dict[str, Any] = {"db": 0, "auth": None, "name": None, "protocol": 3, "decode": False}
     defaults |= {"pipeline": 64, "blocking": False, "cluster": Slots("peer:6379")}
-    return Server(host, defaults | options)
+    return Server(defaults | options)
 
 
 def make_exchange(ask: Any) -> Exchange:

@@ -15,7 +15,6 @@ from aquests.errors import AquestsError, Cancelled, PeerClosed, ProtocolError, T
 from aquests.exchange import Exchange
 from aquests.protocols import SCHEMES
 from aquests.protocols.redis import MAX_SWALLOWED, OVERHEAD, Redis
-from aquests.protocols.rediscluster import Slots
 from aquests.protocols.rediscommands import encode
 from aquests.protocols.redisgreeting import refusal
 from tests.conformance import Case, Harness, Turn, check_wire
@@ -70,8 +69,7 @@ TALK = [
 ]
 MOVED = Case(
     "moved",
-    Turn(["GET a", "GET b", "GET c"], resp(Error("MOVED 1 b:7"), Error("MOVED 2 b:7"), 3, [[0, 99, [b"b", 7, b"id"]]])),
-    Turn(["GET a", "GET b"], resp(Error("MOVED 1 c:7"), 2)),
+    Turn(["GET a", "GET b", "GET c"], resp(Error("MOVED 1 b:7"), Error("MOVED 2 b:7"), 3)),
     greeting=HELLO,
 )
 
@@ -324,11 +322,9 @@ def test_an_element_is_not_swallowed():
 
 
 def test_abandoned():
-    slots = Slots("peer:6379")
-    made = wire(cluster=slots)
+    made = wire()
     one, two, three, four = submit(made, "A", "B", ["C 1"], "D")
     made.receive(resp(Error("MOVED 1 other:7")))
-    assert said(b"".join(made.outbox)) == [[b"CLUSTER", b"SLOTS"]] and slots.asking
     made.cancel(two)
     cause = OSError("gone")
     error = PeerClosed("gone", endpoint="peer:6379")
@@ -336,7 +332,7 @@ def test_abandoned():
     assert made.abandon(error) == [three, four]
     assert three.error is not four.error
     assert (type(four.error), str(four.error), four.error.__cause__) == (PeerClosed, "gone, peer:6379", cause)
-    assert (made.room, made.outbox, list(made.inflight), slots.asking) == (0, [], [], False)
+    assert (made.room, made.outbox, list(made.inflight)) == (0, [], [])
     assert made.abandon(error) == [] and one.error is not error
 
 
@@ -430,44 +426,6 @@ def test_what_is_swallowed_may_be_too_large_as_well():
     made.receive(b"$5000\r\n")
     assert made.receive(b"x" * (1000 + OVERHEAD)) == []
     assert type(made.error) is TransportError and list(made.inflight) == [two]
-
-
-# The cluster, as far as the wire has a part in it
-
-
-def test_the_table_is_asked_for_once():
-    slots = Slots("peer:6379")
-    made = wire(cluster=slots)
-    submit(made, "GET a", "GET b", "GET c")
-    made.receive(resp(Error("MOVED 1 b:7"), Error("MOVED 1 b:7")))
-    assert said(b"".join(made.outbox)) == [[b"CLUSTER", b"SLOTS"]]
-    assert made.room == 63
-    made.outbox.clear()
-    assert len(made.receive(resp(3, [[0, 16383, [b"", 7001, b"id", []]]]))) == 1
-    assert (made.room, slots.asking, slots.node(b"any")) == (64, False, ("peer", 7001))
-    submit(made, "GET a")
-    made.receive(resp(Error("MOVED 1 b:7")))
-    assert made.outbox == []
-
-
-def test_the_table_is_refused():
-    slots = Slots("peer:6379")
-    made = wire(cluster=slots)
-    submit(made, "GET a", "GET b")
-    made.receive(resp(Error("MOVED 1 b:7"), 2, Error("NOPERM no")))
-    made.outbox.clear()
-    assert made.error is None and not slots.known
-    submit(made, "GET a")
-    made.receive(resp(Error("MOVED 1 b:7")))
-    assert made.outbox == []
-
-
-def test_a_transaction_that_is_elsewhere():
-    slots = Slots("peer:6379")
-    made = wire(cluster=slots)
-    (x,) = submit(made, ["GET a"])
-    made.receive(resp(OK, Error("MOVED 15495 b:7"), Error("EXECABORT no")))
-    assert isinstance(x.error.__cause__, judge.MovedError) and slots.asking
 
 
 # By chance

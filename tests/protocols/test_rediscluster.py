@@ -12,8 +12,20 @@ import redis.exceptions as judge
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aquests.exchange import Exchange, Request, Status
-from aquests.protocols.rediscluster import ASKING, EVERY, LOOKS, MAX_HOPS, SLOTS, Slots, review, shown_url, slot_of
+from aquests.errors import PeerClosed
+from aquests.exchange import Exchange, Request, Response, Status
+from aquests.protocols.rediscluster import (
+    ASKING,
+    EVERY,
+    LOOKS,
+    MAX_HOPS,
+    MAX_TABLE,
+    SLOTS,
+    Slots,
+    review,
+    shown_url,
+    slot_of,
+)
 from aquests.protocols.rediscommands import encode, transaction
 from aquests.protocols.redisgreeting import refusal
 from aquests.settings import Settings
@@ -28,12 +40,16 @@ class Places:
         self.slots = Slots("a:1")
         self.waiting: list[Any] = []
         self.looked = 0
+        self.asked: list[Request] = []
 
     def __call__(self, host: str, port: int) -> Any:
         options = {"db": 0, "cluster": self.slots}
         return SimpleNamespace(
             scheme="redis", host=host, port=port, label=f"{host}:{port}", unix=None, options=options, yields_data=True
         )
+
+    def ask(self, request: Request) -> None:
+        self.asked.append(request)
 
     def move(self, belongs: Callable[[Any], Any], most: int) -> None:
         self.looked += 1
@@ -98,9 +114,8 @@ def test_the_table_is_filled():
 )
 def test_an_odd_table(reply: Any):
     slots = Slots("a:1")
-    slots.asking = True
     slots.fill(reply, "a")
-    assert not slots.asking and not slots.wants_table()
+    assert not slots.wants_table()
     assert slots.node(b"k") is None
 
 
@@ -241,6 +256,47 @@ def test_not_now_within_the_deadline():
     assert review(x, places) is None
     x = answered(places, "LOADING x", deadline=0.07)
     assert review(x, places) is not None
+
+
+# The table is asked for
+
+
+def told(places: Places, error: Any = None, data: Any = None) -> None:
+    """The table that was asked for last has its answer."""
+    request = places.asked[-1]
+    x = request.begin(0.0, Settings(max_content=9))
+    assert x.max_content == MAX_TABLE and x.payload == encode(("CLUSTER", "SLOTS"), ())
+    x.head, x.error, x.data = FAILED if error else Status(200, "OK", "REDIS"), error, data
+    assert request.callback is not None
+    request.callback(Response(x, request))
+
+
+def test_the_table_is_asked_for_once():
+    places = Places()
+    for _ in range(3):
+        review(answered(places, "MOVED 1 b:7"), places)
+    (request,) = places.asked
+    assert (request.endpoint.host, request.url, places.slots.asking) == ("a", "redis://a:1/0", True)
+    told(places, data=[[0, 16383, [b"", 7001, b"id", []]]])
+    assert (places.slots.asking, places.slots.node(b"any")) == (False, ("a", 7001))
+    review(answered(places, "MOVED 1 a:7001"), places)
+    assert len(places.asked) == 1
+
+
+@pytest.mark.parametrize(("error", "times"), [(refusal("NOPERM no"), 1), (PeerClosed("gone"), 2)])
+def test_a_table_that_does_not_come(error: Exception, times: int):
+    """Who may not see it learns slot by slot; what a broken line carried is asked for again."""
+    places = Places()
+    review(answered(places, "MOVED 1 b:7"), places)
+    told(places, error)
+    review(answered(places, "MOVED 1 b:7"), places)
+    assert len(places.asked) == times
+
+
+def test_a_transaction_that_is_elsewhere_asks_too():
+    places = Places()
+    review(aborted(places, "MOVED 7629 b:2"), places)
+    assert len(places.asked) == 1
 
 
 # What waits
