@@ -397,7 +397,7 @@ class Engine:
         if channel.blocked:
             return
         queue = self.queue
-        if self._sources and queue.size < self.settings.concurrency:
+        if self._sources and (not endpoint.waiting or queue.size < self.settings.concurrency // 2):
             self._draw()
         wire: Wire = channel.wire  # type: ignore[assignment]
         waiting = endpoint.waiting
@@ -575,7 +575,7 @@ class Engine:
     # Lazy sources
 
     def _draw(self) -> None:
-        """Advance the sources until a round of work is queued."""
+        """Advance the sources until a round of work is queued: not for each line that comes free."""
         self._sources.draw(self.queue, self.settings.concurrency, self.take, self._source_failed)
 
     def _source_failed(self, error: Exception) -> None:
