@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .errors import RequestError
 from .exchange import Pairs, Request
@@ -48,72 +48,45 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def ws(
-    url: str,
-    message: Any = None,
-    headers: Any = None,
-    *,
-    replies: int = 1,
-    subprotocols: Sequence[str] = (),
-    compression: bool | str = True,
-    **options: Unpack[Options],
-) -> Request:
-    """Queue messages to a WebSocket (RFC 6455): ``ws://`` or ``wss://``. Returns the request.
-
-    - ``message``: str (sent as text), bytes (binary), ``(opcode, data)``, a list of these, or None: just listen.
-    - ``replies``: how many messages to wait for. ``response.data`` is the message, str or bytes as the server sent it,
-      or a list if there are several. Those count that begin to come after ours were handed to the line, in their
-      order; what came before is dropped. 0 is for servers that do not answer: it is done as soon as it is sent. The
-      replies to PINGs alone are their PONGs.
-    - ``headers`` go with the opening; ``subprotocols`` are offered in this order, the server's choice is
-      ``response.headers["sec-websocket-protocol"]``.
-    - ``compression``: True, False, or the parameters of permessage-deflate to offer (RFC 7692), for instance
-      ``"server_no_context_takeover; client_max_window_bits=10"``.
-
-    The line stays open for further calls with the same URL, headers and options. A server that does not open a
-    WebSocket gives an answer that is not ``ok``, with its status and body; redirects and ``auth=`` work as in ``get``.
-    If it closes before the replies are complete, ``response.error`` is a ``WebSocketClosed`` (700),
-    ``response.close_code`` tells why, and ``response.data`` holds the replies so far. A message is never sent twice
-    by itself.
-
-    Raises RequestError for what cannot be sent, TypeError for a misspelt option.
-    """
-    return _queue("ws", url, message, headers, replies, subprotocols, compression, options, _PLAIN)
+class Opener(Protocol):
+    def __call__(
+        self,
+        url: str,
+        message: Any = None,
+        headers: Any = None,
+        *,
+        replies: int = 1,
+        subprotocols: Sequence[str] = (),
+        compression: bool | str = True,
+        **options: Unpack[Options],
+    ) -> Request: ...
 
 
-def wss(
-    url: str,
-    message: Any = None,
-    headers: Any = None,
-    *,
-    replies: int = 1,
-    subprotocols: Sequence[str] = (),
-    compression: bool | str = True,
-    **options: Unpack[Options],
-) -> Request:
-    """As :func:`ws`, but only over TLS: any URL except ``wss://`` is refused."""
-    return _queue("wss", url, message, headers, replies, subprotocols, compression, options, _SECURE)
+def _opener(kind: str, schemes: Mapping[str, int], doc: str) -> Opener:
+    """``ws`` or ``wss``: they differ in the ``schemes`` that they take."""
 
+    def call(
+        url: str,
+        message: Any = None,
+        headers: Any = None,
+        *,
+        replies: int = 1,
+        subprotocols: Sequence[str] = (),
+        compression: bool | str = True,
+        **options: Any,
+    ) -> Request:
+        engine = script.engine
+        if not options and headers is None and compression is True and subprotocols == () and url.__class__ is str:
+            endpoint = engine.endpoints.openings.get(url)
+            if endpoint is not None and endpoint.scheme in schemes:  # nothing to check but the message
+                return engine.submit(Request("GET", url, _payload(message, replies), (), kind, endpoint))
+        if subprotocols != () or compression is not True:
+            options |= {"subprotocols": subprotocols, "compression": compression}
+        return engine.submit(make(kind, url, message, headers, replies, options, engine.endpoints, schemes))
 
-def _queue(
-    kind: str,
-    url: str,
-    message: Any,
-    headers: Any,
-    replies: int,
-    subprotocols: Sequence[str],
-    compression: bool | str,
-    options: Any,
-    schemes: Mapping[str, int],
-) -> Request:
-    engine = script.engine
-    if not options and headers is None and compression is True and subprotocols == () and url.__class__ is str:
-        endpoint = engine.endpoints.openings.get(url)
-        if endpoint is not None and endpoint.scheme in schemes:  # nothing to check but the message
-            return engine.submit(Request("GET", url, _payload(message, replies), (), kind, endpoint))
-    if subprotocols != () or compression is not True:
-        options |= {"subprotocols": subprotocols, "compression": compression}
-    return engine.submit(make(kind, url, message, headers, replies, options, engine.endpoints, schemes))
+    call.__name__ = call.__qualname__ = kind
+    call.__doc__ = doc
+    return call
 
 
 def make(
@@ -238,3 +211,30 @@ def _message(message: Any) -> tuple[int, bytes]:
     if opcode in (PING, PONG) and len(body) > MAX_CONTROL:
         raise RequestError(f"PING and PONG carry at most {MAX_CONTROL} bytes (RFC 6455 5.5)")
     return opcode, body
+
+
+ws = _opener(
+    "ws",
+    _PLAIN,
+    """Queue messages to a WebSocket (RFC 6455): ``ws://`` or ``wss://``. Returns the request.
+
+    - ``message``: str (sent as text), bytes (binary), ``(opcode, data)``, a list of these, or None: just listen.
+    - ``replies``: how many messages to wait for. ``response.data`` is the message, str or bytes as the server sent it,
+      or a list if there are several. Those count that begin to come after ours were handed to the line, in their
+      order; what came before is dropped. 0 is for servers that do not answer: it is done as soon as it is sent. The
+      replies to PINGs alone are their PONGs.
+    - ``headers`` go with the opening; ``subprotocols`` are offered in this order, the server's choice is
+      ``response.headers["sec-websocket-protocol"]``.
+    - ``compression``: True, False, or the parameters of permessage-deflate to offer (RFC 7692), for instance
+      ``"server_no_context_takeover; client_max_window_bits=10"``.
+
+    The line stays open for further calls with the same URL, headers and options. A server that does not open a
+    WebSocket gives an answer that is not ``ok``, with its status and body; redirects and ``auth=`` work as in ``get``.
+    If it closes before the replies are complete, ``response.error`` is a ``WebSocketClosed`` (700),
+    ``response.close_code`` tells why, and ``response.data`` holds the replies so far. A message is never sent twice
+    by itself.
+
+    Raises RequestError for what cannot be sent, TypeError for a misspelt option.
+    """,
+)
+wss = _opener("wss", _SECURE, "As :func:`ws`, but only over TLS: any URL except ``wss://`` is refused.")

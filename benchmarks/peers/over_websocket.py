@@ -45,7 +45,8 @@ def _prepared(job: Job) -> tuple[Tally, str]:
     tally, message = Tally(job), "x" * job.size
 
     def on_answer(response: aquests.Response) -> None:
-        tally.check(OK if response.data == message else response.status_code, len(response.content))
+        reply = response.data
+        tally.check(OK if reply == message else response.status_code, len(reply or ""))
 
     aquests.configure(workers=job.lines, callback=on_answer)
     return tally, message
