@@ -180,9 +180,9 @@ class Http2Line(BaseWire):
         if self._patience < 0:
             raise Fault(h2.ENHANCE_YOUR_CALM, f"a flood of {what}")
 
-    def _check_greeting(self, data: bytes, kind: int, flags: int) -> None:
-        """The peer speaks first by SETTINGS (3.4)."""
-        if kind != h2.SETTINGS or flags & h2.ACK:
+    def _check_greeting(self, data: bytes, what: int) -> None:
+        """The peer speaks first by SETTINGS (3.4); ``what`` are kind and flags of its first frame."""
+        if what >> 8 != h2.SETTINGS or what & h2.ACK:
             hint = ": leave h2c= away; if this is gRPC, is it the right port?" if data[:5] == b"HTTP/" else ""
             raise Fault(h2.PROTOCOL_ERROR, f"it does not speak HTTP/2 but {data[:HEAD]!r}{hint}")
 
