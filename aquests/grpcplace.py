@@ -13,7 +13,7 @@ from .bodysource import source
 from .endpoint import Endpoint, Endpoints
 from .errors import RequestError
 from .exchange import Pairs, Request
-from .protocols.grpc import MAX_MESSAGE, CallCodec, coding_of, frame, frame_head, request_pairs
+from .protocols.grpc import MAX_MESSAGE, CallCodec, coding_of, frame, request_pairs
 from .script import script
 from .stub import COMMON, Stub
 from .url import split
@@ -41,12 +41,10 @@ class Usual:
 
     def request(self, message: Any, callback: Any) -> Request:
         """The request of a call, not queued yet. The hot path."""
-        data = self._serialize(message)
-        payload = frame_head(0, len(data)) + data if self._coding == "identity" else frame(data, self._coding)
         return Request(
             "POST",
             self._url,
-            payload,
+            frame(self._serialize(message), self._coding),
             self._headers,
             "grpc",
             self._endpoint,

@@ -107,11 +107,9 @@ class Reflection:
                 self._ask_for([{"file_by_filename": name} for name in missing])
                 return
             found = self._build()
-        except KeyError as fault:
-            found = self._unknown(f"the server's description of it is broken ({fault})", fault)
-        except LookupError as fault:
-            found = self._unknown(f"the server does not have it ({fault})", fault)
-        except (DecodeError, TypeError, ValueError, RecursionError) as fault:
+        except RequestError as refusal:
+            found = refusal
+        except (DecodeError, TypeError, ValueError, KeyError, RecursionError) as fault:
             found = self._unknown(f"the server's description of it is broken ({fault})", fault)
         self._finish(found)
 
@@ -123,7 +121,8 @@ class Reflection:
         for raw in replies:
             reply = ServerReflectionResponse.FromString(raw)
             if reply.HasField("error_response") and self._rounds == 1:
-                raise LookupError(reply.error_response.error_message or "not found")
+                said = reply.error_response.error_message or "not found"
+                raise self._unknown(f"the server does not have it ({said})")
             for serialized in reply.file_descriptor_response.file_descriptor_proto:
                 proto = FileDescriptorProto.FromString(serialized)
                 self._files[proto.name] = serialized

@@ -39,8 +39,7 @@ _UNKNOWN: Final = (None, None)
 MAX_GOOD: Final = 64
 """Heads remembered as good: a server whose answers all differ has no use of it."""
 _FRAME: Final = Struct(">BI")
-frame_head: Final = _FRAME.pack
-"""What stands ahead of a message: is it compressed (0 or 1), and its size."""
+_pack_head: Final = _FRAME.pack
 _unpack_head: Final = _FRAME.unpack_from
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _BY_HTTP: Final = {
@@ -140,7 +139,7 @@ def frame(message: bytes, coding: str = "identity") -> bytes:
     size = len(packed)
     if size > 0xFFFFFFFF:
         raise RequestError(f"a gRPC message has at most 4 GiB, not {size:,} bytes")
-    return frame_head(packed is not message, size) + packed
+    return _pack_head(packed is not message, size) + packed
 
 
 def _packed(message: bytes, coding: str) -> bytes:
