@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from .errors import AquestsError, let_go
 from .exchange import Callback, Exchange, Request, Response
@@ -13,23 +13,38 @@ from .stats import Stats
 
 if TYPE_CHECKING:
     from .lib.log import AnyLogger
+    from .seam import Finished
+
+
+class _Aside:
+    """The codec of a request of our own that has no other: so it is no plain one, and may be counted in its own way."""
+
+    def decode(self, x: Exchange) -> None:
+        """There is nothing to decode."""
+
+
+ASIDE: Final = _Aside()
 
 
 class Delivery:
-    """``callback`` gets what has none of its own; ``stop()`` is called when a callback wants to leave the program."""
+    """``callback`` gets what has none of its own; ``stop()`` is called when a callback wants to leave the program.
 
-    __slots__ = ("_stop", "aside", "callback", "escaped", "finished", "log", "stats")
+    ``is_final(line, x)`` is asked for all but plain answers: False if the request is on its way again.
+    """
+
+    __slots__ = ("_is_final", "_stop", "aside", "callback", "escaped", "finished", "log", "stats")
 
     callback: Callback | None
     log: AnyLogger
 
-    def __init__(self, stop: Callable[[], None]):
+    def __init__(self, stop: Callable[[], None], is_final: Callable[[Any, Exchange], bool]):
         self._stop = stop
+        self._is_final = is_final
         self.stats = Stats()
         self.finished = 0
         """Requests answered since the last reset."""
         self.aside = 0
-        """Requests of our own that are not answered yet: they are counted nowhere else."""
+        """Requests of our own (without a number) that are not answered yet: they are counted nowhere else."""
         self.escaped: BaseException | None = None
         """What a callback raised to leave the run: sys.exit(), Ctrl-C."""
 
@@ -39,48 +54,63 @@ class Delivery:
         self.finished = 0
         return stats
 
-    def settle(self, exchanges: Sequence[Exchange]) -> None:
-        """Count them, and hand each to the user. The hot path."""
-        lanes = self.stats.lanes
-        for x in exchanges:
-            request: Request = x.request  # type: ignore[assignment]
-            x.request = None
-            request.response = response = Response(x, request)
-            head = x.head
-            error = x.error
-            if request.req_id < 0:
-                self.aside -= 1
-            elif head is None or (error is not None and isinstance(error, AquestsError)):
-                self.finished += 1
-                self.stats.fail(self.stats.lane(response.lane), response.status_code, error)
-                let_go(error)
-            else:
-                self.finished += 1
-                try:
-                    lane = lanes[head.lane]
-                    lane.statuses[head.status] += 1
-                except KeyError:
-                    self.stats.lane(head.lane).settle(head.status, x.finished_at - x.started_at, len(x.body))
-                else:  # as lane.settle() does, without the call
+    def settle(self, batch: Iterable[Finished], now: float) -> None:
+        """Count what has finished, and hand each to the user. The hot path: the lane of a head is looked up once."""
+        known = None
+        for line, exchanges in batch:
+            for x in exchanges:
+                x.finished_at = now
+                head = x.head
+                if x.error is not None or x.codec is not None or head.special:  # type: ignore[union-attr]
+                    if not self._is_final(line, x):
+                        continue
+                    head = x.head if self._is_answer(x) else None
+                request: Request = x.request  # type: ignore[assignment]
+                x.request = None
+                request.response = response = Response(x, request)
+                if head is not None:
+                    self.finished += 1
+                    if head is not known:  # most are like the one before
+                        known, status = head, head.status
+                        lane = self.stats.lane(head.lane)
+                        statuses, durations = lane.statuses, lane.latency.pending
+                        statuses.setdefault(status, 0)
+                    # As lane.settle() does, without the call.
+                    statuses[status] += 1
                     lane.bytes_received += len(x.body)
-                    durations = lane.latency.pending
-                    durations.append(x.finished_at - x.started_at)
+                    durations.append(now - x.started_at)
                     if len(durations) >= BATCH:
                         lane.latency.fold()
-            callback = request.callback or self.callback
-            if callback is not None:
-                try:
-                    callback(response)
-                except Exception:
-                    self.stats.callback_errors += 1
-                    self.log.exception("the callback of request %d raised", request.req_id)
-                except BaseException as error:  # not out of the middle of a batch: others are to be settled
-                    self.escaped = self.escaped or error
-                    self._stop()
+                callback = request.callback or self.callback
+                if callback is not None:
+                    try:
+                        callback(response)
+                    except Exception:
+                        self.stats.callback_errors += 1
+                        self.log.exception("the callback of request %d raised", request.req_id)
+                    except BaseException as error:  # not out of the middle of a batch: others are to be settled
+                        self.escaped = self.escaped or error
+                        self._stop()
+
+    def _is_answer(self, x: Exchange) -> bool:
+        """Is it to be counted as an answer? Else it has been counted, or is not to be."""
+        if x.req_id < 0:
+            self.aside -= 1
+            return False
+        if x.head is not None and not isinstance(x.error, AquestsError):
+            return True
+        self.finished += 1
+        self.stats.fail(self.stats.lane(x.lane), x.status, x.error)
+        let_go(x.error)
+        return False
 
     def fail(self, x: Exchange, error: AquestsError) -> None:
         """The request is answered with an error of ours."""
         x.error = error
         error.endpoint = error.endpoint or x.endpoint.label
-        x.finished_at = monotonic()
-        self.settle((x,))
+        self.settle(((None, (x,)),), monotonic())
+
+    def source_failed(self, error: Exception) -> None:
+        """A lazy source raised, or yielded what cannot be sent: the user's code as a callback is."""
+        self.stats.callback_errors += 1
+        self.log.error("a lazy source: %s", error, exc_info=error)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .lib.loop import Loop, Timer
     from .lib.resolver import Resolver
     from .lib.tls import SessionCache, Tls
-    from .seam import Address, MakeWire
+    from .seam import Address, Finished, MakeWire
     from .seam import Line as AnyLine
     from .settings import Settings
 
@@ -254,7 +254,7 @@ class Dial:
             if other is not channel:
                 other.close()
 
-    def on_finished(self, channel: AnyLine, exchanges: Sequence[Exchange]) -> None:
+    def on_finished(self, finished: Finished) -> None:
         """Nothing is submitted while the line is made."""
 
     def on_closed(self, channel: AnyLine, error: AquestsError | None) -> None:

@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from .delivery import Delivery
+from .delivery import ASIDE, Delivery
 from .dial import Dial, expired, overdue, stopped
 from .elsewhere import Elsewhere
 from .endpoint import Endpoint, Endpoints
-from .errors import AquestsError, RequestError, defect
+from .errors import AquestsError, defect
 from .exchange import Exchange, Request
 from .lib.log import as_logger, get_logger
 from .lib.loop import Loop
@@ -31,11 +31,11 @@ from .retry import free_retry
 from .rules import Rules
 from .settings import Settings
 from .shortage import Shortage
-from .sources import Sources
+from .sources import Sources, faceless
 from .sweep import Sweep
 
 if TYPE_CHECKING:
-    from .seam import Line, Wire
+    from .seam import Finished, Line, Wire
     from .stats import Stats
 
 TURN: Final = 64
@@ -61,16 +61,17 @@ class Engine:
         "_resolver",
         "_sent",
         "_sessions",
-        "_settle",
         "_shortage",
         "_sources",
         "_stepping",
         "_stopping",
         "_sweep",
+        "_turns",
         "counted",
         "endpoints",
         "lines",
         "loop",
+        "on_finished",
         "queue",
         "rules",
         "settings",
@@ -79,7 +80,7 @@ class Engine:
 
     def __init__(self, settings: Settings | None = None, loop: Loop | None = None):
         self.loop = loop or Loop()
-        self._delivery = Delivery(self.stop)
+        self._delivery = Delivery(self.stop, self._is_final)
         self.queue = Queue()
         self.endpoints = Endpoints(Fifo)
         self.rules = Rules(self.endpoints)
@@ -97,7 +98,9 @@ class Engine:
         self._dials: dict[Dial, None] = {}
         self._again: deque[Exchange] = deque()
         self._sources = Sources()
-        self._settle = self._delivery.settle
+        self._turns: list[Finished] = []
+        """What the present batch has finished."""
+        self.on_finished = self._turns.append
         self._resolver: Resolver | None = None
         self._sessions: Any = None
         self._stepping = False
@@ -108,7 +111,7 @@ class Engine:
             self.loop, self.queue, self._channels, self._idle, lambda text: self._log.warning(text)
         )
         self._sweep = Sweep(self.loop, self._dials, self._channels, self._idle, self._expire)
-        self.take: Callable[[Any], object] = _faceless
+        self.take: Callable[[Any], object] = faceless
         """What a source yielded: a URL or a request that is not queued yet. Set by the face."""
         self.settings = Settings()
         self.configure(settings or self.settings)
@@ -176,6 +179,7 @@ class Engine:
     def ask_aside(self, request: Request) -> None:
         """Queue a request of our own, at the front: it is answered to its callback, and counted nowhere."""
         self._delivery.aside += 1
+        request.codec = request.codec or ASIDE
         self.queue.put_back(request, request.endpoint)
         self.loop.wake()
 
@@ -269,6 +273,7 @@ class Engine:
                 channel.close(stopped() if channel.inflight else None)
             while self._again:
                 self._delivery.fail(self._again.popleft(), stopped())
+            self._turn()
             self.loop.send()  # nothing goes out any more: closed lines are forgotten
         finally:
             self._stepping = self._awake = self._stopping = False
@@ -305,9 +310,11 @@ class Engine:
     # From the queue to a line
 
     def _start(self) -> None:
-        """Dispatch and send, until no send breaks a line: what it carried, and its slot, are to be dispatched."""
+        """Settle, dispatch and send, until no send breaks a line: what it carried, and its slot, are for others."""
         lines = -1
-        while lines != self.lines:
+        while lines != self.lines or self._turns:
+            if self._turns:
+                self._turn()
             self._dispatch()
             lines = self.lines
             self.loop.send()
@@ -325,8 +332,7 @@ class Engine:
                 return
             if endpoint.roomy:
                 channel = next(iter(endpoint.roomy))
-                self._feed(channel)
-                channel.review()
+                self._feed((channel,))
             elif endpoint.lines >= endpoint.most:
                 queue.set_aside(endpoint)  # its own lines take from it as they come free
             elif self._free_slot():
@@ -367,14 +373,13 @@ class Engine:
             if not self._shortage.bridges(x, error):
                 x.error, x.untouched, x.finished_at = error, True, monotonic()
                 if self._is_accepted(x):
-                    self._settle((x,))
+                    self._delivery.fail(x, x.error)
             return
         self._shortage.end()
         dial.endpoint.shut_since = 0.0
         self._channels[channel] = None
         self.stats.connections += 1
-        if len(self._channels) > self.stats.max_connections:
-            self.stats.max_connections = len(self._channels)
+        self.stats.max_connections = max(self.stats.max_connections, len(self._channels))
         channel.adopt(self)
         if dial.settings is not self.settings and (
             dial.settings.line_key() != self.settings.line_key()
@@ -387,42 +392,59 @@ class Engine:
             channel.close()
             return
         self._send(channel, x.begin(self.loop.now, self.settings))
-        self._feed(channel)
+        self._feed((channel,))
 
-    def _feed(self, channel: Line) -> None:
-        """Fill a line from its place's waiting requests; else let it rest. The hot path."""
-        endpoint = channel.endpoint
-        if endpoint.roomy:
-            self._rouse(channel)
-        if channel.blocked:
-            return
+    def _turn(self) -> None:
+        """Settle what a batch has finished, but for what is sent again; then give the lines their next work."""
+        turns = self._turns.copy()
+        self._turns.clear()
+        try:
+            self._delivery.settle(turns, monotonic())
+        except KeyboardInterrupt:  # the second Ctrl-C: nobody is forgotten, and nobody answered twice
+            self._turns[:0] = [(line, [x for x in exchanges if x.request is not None]) for line, exchanges in turns]
+            raise
+        self._feed([channel for channel, _ in turns])
+
+    def _feed(self, channels: Sequence[Line]) -> None:
+        """Fill lines from their places' waiting requests; the others rest. The hot path."""
+        if self._again and not self._stopping:
+            for channel in channels:
+                self._join(channel)
         queue = self.queue
-        if self._sources and (not endpoint.waiting or queue.size < self.settings.concurrency // 2):
-            self._draw()
-        wire: Wire = channel.wire  # type: ignore[assignment]
-        waiting = endpoint.waiting
-        crowded = len(queue.order) > 1
-        if waiting and wire.room and not ((self._choosy or crowded) and self._yields(channel)):
-            now = monotonic()
-            submit = channel.submit
-            while True:
-                queue.size -= 1
-                x = waiting.popleft().begin(now, self.settings)
-                try:  # as _send() does, without the call
-                    if x.ruled:
-                        self._prepare(x)
-                    submit(x)
-                    channel.uses += 1
-                except AquestsError as error:
-                    self._delivery.fail(x, error)
-                # The callback of one that could not be sent may have stopped the run, or this line.
-                if not wire.room or not waiting or ((self._choosy or crowded) and self._yields(channel)):
-                    break
-        if wire.room:
-            if not wire.inflight:
-                self._rest(channel)
-            elif not (self._choosy and self._is_spent(channel)):
-                endpoint.roomy[channel] = None
+        now = monotonic()
+        for channel in channels:
+            endpoint = channel.endpoint
+            if endpoint.roomy:
+                self._rouse(channel)
+            if channel.blocked:
+                continue
+            if self._sources and (not endpoint.waiting or queue.size < self.settings.concurrency // 2):
+                self._draw()
+                now = monotonic()
+            wire: Wire = channel.wire  # type: ignore[assignment]
+            waiting = endpoint.waiting
+            crowded = len(queue.order) > 1
+            if waiting and wire.room and not ((self._choosy or crowded) and self._yields(channel)):
+                submit = channel.submit
+                while True:
+                    queue.size -= 1
+                    x = waiting.popleft().begin(now, self.settings)
+                    try:  # as _send() does, without the call
+                        if x.ruled:
+                            self._prepare(x)
+                        submit(x)
+                        channel.uses += 1
+                    except AquestsError as error:
+                        self._delivery.fail(x, error)
+                    # The callback of one that could not be sent may have stopped the run, or this line.
+                    if not wire.room or not waiting or ((self._choosy or crowded) and self._yields(channel)):
+                        break
+            if wire.room:
+                if not wire.inflight:
+                    self._rest(channel)
+                elif not (self._choosy and self._is_spent(channel)):
+                    endpoint.roomy[channel] = None
+        self.loop.outgoing.extend(channels)
 
     def _send(self, channel: Line, x: Exchange) -> None:
         """Hand an exchange whose turn has come to a line that has room."""
@@ -479,10 +501,8 @@ class Engine:
     def on_room(self, channel: Line) -> None:
         """A wire's room rose without an exchange finishing."""
         endpoint = channel.endpoint
-        if self._again and not self._stopping:
-            self._join(channel)
-        if endpoint.waiting or self._sources or channel not in endpoint.roomy:
-            self._feed(channel)
+        if endpoint.waiting or self._again or self._sources or channel not in endpoint.roomy:
+            self._feed((channel,))
 
     def _join(self, channel: Line) -> None:
         """Requests that want a fresh line share this one, if it was opened since they were sent.
@@ -496,17 +516,6 @@ class Engine:
                 self._again.remove(x)
                 self._rouse(channel)
                 self._send(channel, x.begin(monotonic(), self.settings))
-
-    def on_finished(self, channel: Line, exchanges: Sequence[Exchange]) -> None:
-        """Settle them, but for those that are sent again, then give the line its next work."""
-        now = monotonic()
-        plain = True
-        for x in exchanges:
-            x.finished_at = now
-            if x.error is not None or x.codec is not None or x.head.special:  # type: ignore[union-attr]
-                plain = False
-        self._settle(exchanges if plain else [x for x in exchanges if self._is_final(channel, x)])
-        self._feed(channel)
 
     def on_closed(self, channel: Line, error: AquestsError | None) -> None:
         """The slot is free. ``step`` dispatches after the batch."""
@@ -528,8 +537,10 @@ class Engine:
 
     # What is not a plain answer
 
-    def _is_final(self, channel: Line, x: Exchange) -> bool:
+    def _is_final(self, channel: Line | None, x: Exchange) -> bool:
         """Does it go to the user? Else its next attempt is on the way."""
+        if channel is None:
+            return True  # it never was on a line, and all was asked
         if isinstance(x.error, AquestsError):
             x.error.endpoint = x.error.endpoint or x.endpoint.label
             x.error.after = x.error.after or x.finished_at - x.sent_at
@@ -576,25 +587,13 @@ class Engine:
 
     def _draw(self) -> None:
         """Advance the sources until a round of work is queued: not for each line that comes free."""
-        self._sources.draw(self.queue, self.settings.concurrency, self.take, self._source_failed)
-
-    def _source_failed(self, error: Exception) -> None:
-        self.stats.callback_errors += 1
-        self._log.error("a lazy source: %s", error, exc_info=error)
-
-    def _warn(self, text: str) -> None:
-        self._log.warning(text)
+        self._sources.draw(self.queue, self.settings.concurrency, self.take, self._delivery.source_failed)
 
     def _expire(self, channel: Line, x: Exchange, now: float) -> None:
         """The sweep found an exchange in flight that is overdue."""
         error = expired(x, now, channel.blocked)
         if channel.cancel(x):
             x.error = error
-            self.on_finished(channel, (x,))
-            channel.review()
+            self.on_finished((channel, (x,)))
         else:
             channel.close(error)
-
-
-def _faceless(item: Any) -> None:
-    raise RequestError("this engine has no face that could take what a source yields")

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from itertools import chain
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .errors import REASONS, AquestsError, StatusError
 from .headers import Headers
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .settings import Settings
+
+_new: Final = object.__new__
 
 Pairs = tuple[tuple[str, str | None], ...]
 Callback = Callable[["Response"], object]
@@ -105,8 +107,31 @@ class Request:
         return meta
 
     def begin(self, now: float, settings: Settings) -> Exchange:
-        """The first attempt, when a worker takes the request from the queue."""
-        return Exchange(self, now, settings)
+        """The first attempt, when a worker takes the request from the queue.
+
+        Made here instead of by an ``__init__``, which would be called through the slow door of C.
+        """
+        x = _new(Exchange)
+        x.request = self
+        x.endpoint = self.endpoint
+        x.method = self.method
+        x.url = self.url
+        x.headers = x.given = self.headers
+        x.payload = self.payload
+        x.codec = self.codec
+        x.started_at = x.sent_at = now
+        x.first_at = x.finished_at = x.limit = x.delay = 0.0
+        x.patience = timeout = settings.timeout
+        x.deadline = now + timeout
+        x.max_content = settings.max_content
+        x.progress = x.mark = 0
+        x.ruled = x.untouched = False
+        x.body = b""
+        x.trailers = ()
+        x.head = x.data = x.error = x.trail = x.line = None
+        if self.options or settings.ruled:
+            x._apply(self.options or {}, settings)
+        return x
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.req_id} {self.method} {self.url}>"
@@ -188,50 +213,62 @@ class Exchange:
         "url",
     )
 
-    def __init__(self, request: Request, now: float, settings: Settings):
-        self.request: Request | None = request
-        self.endpoint = request.endpoint
-        self.method = request.method
-        self.url = request.url
-        self.headers = self.given = request.headers
-        self.payload = request.payload
-        self.started_at = now
-        """When the first attempt was taken from the queue."""
-        self.sent_at = now
-        """When this attempt had its turn: it was handed to a line, or to be dialled for."""
-        self.first_at = 0.0
-        self.finished_at = 0.0
-        self.patience = settings.timeout
-        """Seconds without progress until this attempt is timed out."""
-        self.deadline = now + settings.timeout
-        """When this attempt is timed out; moved on by progress."""
-        self.limit = 0.0
-        """When all attempts together are timed out; 0.0 for never."""
-        self.ruled = False
-        """Something must be done before it is sent: cookies, credentials, timeouts of its own."""
-        self.progress = 0
-        """Bytes of the answer seen; the wire counts, the sweep compares with ``mark``."""
-        self.mark = 0
-        self.max_content = settings.max_content
-        self.codec: Codec | None = request.codec
-        self.delay = 0.0
-        """Seconds to wait before this attempt is sent."""
-        self.untouched = False
-        """Set by a wire with ``error``: the peer certainly did not process this request."""
-        self.head: Head | None = None
-        self.body: bytes = b""
-        self.trailers: Pairs = ()
-        self.data: Any = None
-        self.error: Any = None
-        self.trail: Trail | None = None
-        self.line: Line | None = None
-        if request.options or settings.ruled:
-            self._apply(request.options or {}, settings)
+    request: Request | None
+    endpoint: Any
+    method: str
+    url: str
+    given: Pairs
+    headers: Pairs
+    payload: Any
+    codec: Codec | None
+    started_at: float
+    """When the first attempt was taken from the queue."""
+    sent_at: float
+    """When this attempt had its turn: it was handed to a line, or to be dialled for."""
+    first_at: float
+    finished_at: float
+    patience: float
+    """Seconds without progress until this attempt is timed out."""
+    deadline: float
+    """When this attempt is timed out; moved on by progress."""
+    limit: float
+    """When all attempts together are timed out; 0.0 for never."""
+    ruled: bool
+    """Something must be done before it is sent: cookies, credentials, timeouts of its own."""
+    progress: int
+    """Bytes of the answer seen; the wire counts, the sweep compares with ``mark``."""
+    mark: int
+    max_content: int
+    delay: float
+    """Seconds to wait before this attempt is sent."""
+    untouched: bool
+    """Set by a wire with ``error``: the peer certainly did not process this request."""
+    head: Head | None
+    body: bytes
+    trailers: Pairs
+    data: Any
+    error: Any
+    trail: Trail | None
+    line: Line | None
 
     @property
     def req_id(self) -> int:
         """The request's number: what waits in a queue has one."""
         return -1 if self.request is None else self.request.req_id
+
+    @property
+    def status(self) -> int:
+        """The protocol's status, or 700 and above when the line failed (``errors.REASONS``)."""
+        error = self.error
+        if error is not None and isinstance(error, AquestsError):
+            return error.code
+        head = self.head
+        return 701 if head is None else head.status
+
+    @property
+    def lane(self) -> str:
+        """The protocol's name in reports: ``"HTTP/1.1"``."""
+        return self.head.lane if self.head else getattr(self.codec, "lane", None) or self.endpoint.lane
 
     @property
     def hops(self) -> int:
@@ -250,7 +287,7 @@ class Exchange:
 
     def again(self) -> Exchange:
         """The next attempt: the same request, nothing answered. This one lets go of the request."""
-        x = Exchange.__new__(Exchange)
+        x = _new(Exchange)
         for name in Exchange.__slots__:
             setattr(x, name, getattr(self, name))
         x.headers = x.given
@@ -317,9 +354,12 @@ class Response:
     _encoding: str
     _json: Any
 
+    _x: Exchange
+    _meta: Any
+
     def __init__(self, x: Exchange, request: Request):
         self._x = x
-        self._meta: Any = request._meta
+        self._meta = request._meta
         self._req_id = request.req_id
         self._req_method = request.kind
         self.queued_at = request.queued_at
@@ -391,8 +431,7 @@ class Response:
     @property
     def lane(self) -> str:
         """The protocol's name in reports: ``"HTTP/1.1"``."""
-        x = self._x
-        return x.head.lane if x.head else getattr(x.codec, "lane", None) or x.endpoint.lane
+        return self._x.lane
 
     @property
     def ok(self) -> bool:

@@ -28,7 +28,7 @@ from .stub import COMMON, PER_CALL, Dotted, Stub, whole
 from .url import split
 
 if TYPE_CHECKING:
-    from .endpoint import Endpoint
+    from .endpoint import Endpoint, Endpoints
     from .exchange import Codec
     from .settings import Settings
 
@@ -77,6 +77,22 @@ def redis(
     return Redis(server, db, auth, tls, decode, pipeline, protocol, name, options)
 
 
+class _Found:
+    """What a stub has found of its server; beside it, for attributes of a class with ``__getattr__`` are slow.
+
+    ``by``: the table of the engine that was asked. ``place``: the server; ``waiting``: where commands that block go.
+    ``slots``: of its cluster, one table for all stubs to the same server.
+    """
+
+    __slots__ = ("by", "place", "slots", "url", "waiting")
+
+    by: Endpoints
+    place: Endpoint
+    waiting: Endpoint
+    url: str
+    slots: Slots
+
+
 class Redis(Stub):
     """Every attribute is a command: see :func:`redis`. A call queues the command and returns its request.
 
@@ -121,8 +137,7 @@ class Redis(Stub):
             "pipeline": whole("pipeline", pipeline, 1, MAX_PIPELINE),
             "cluster": Slots(where.unix or f"{where.host}:{where.port}"),
         }
-        self._found_in: Any = None
-        self._found: tuple[Endpoint, Endpoint, str, Slots]
+        self._found = _Found()
         self._find()
 
     def execute(self, command: str | bytes, *args: Any, **options: Any) -> Request:
@@ -155,7 +170,7 @@ class Redis(Stub):
         return command  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
-        return f"<Redis {self._found[2]}>"
+        return f"<Redis {self._found.url}>"
 
     def _plain(self, name: str) -> Callable[..., Request] | None:
         """The method of a command of which nothing is known but its key, as most are; None for the others.
@@ -173,10 +188,11 @@ class Redis(Stub):
         callback, meta, options = self._callback, self._meta, self._options
         shared: dict[str, bytes] = {}
 
+        found = self._found
+
         def command(*args: Any, **own: Any) -> Request:
-            engine = script.engine
-            place, _, url, slots = self._found
-            if own or slots.known or self._found_in is not engine.endpoints:
+            engine = script.made or script.engine
+            if own or found.slots.known or found.by is not engine.endpoints:
                 return self._command(name, args, own)
             if len(args) == 1 and (key := args[0]).__class__ is str:
                 payload = shared.get(key)
@@ -186,7 +202,8 @@ class Redis(Stub):
                         shared[key] = payload
             else:
                 payload = encode(words, args)
-            return engine.submit(Request(method, url, payload, (), "redis", place, callback, meta, options))
+            request = Request(method, found.url, payload, (), "redis", found.place, callback, meta, options)
+            return engine.submit(request)
 
         command.__name__ = command.__qualname__ = name
         return command
@@ -213,24 +230,24 @@ class Redis(Stub):
 
     def _place_of(self, key: Any, blocking: bool) -> tuple[Endpoint, str]:
         """The server; in a cluster the node that holds the key, as far as is known."""
-        if self._found_in is not script.engine.endpoints:
+        found = self._found
+        if found.by is not script.engine.endpoints:
             self._find()
-        place, waiting, url, slots = self._found
-        if blocking:
-            place = waiting
-        node = slots.node(as_bytes(key)) if slots.known and key is not None else None
+        place = found.waiting if blocking else found.place
+        node = found.slots.node(as_bytes(key)) if found.slots.known and key is not None else None
         if node is None or node == (place.host, place.port):
-            return place, url
-        place = self._found_in.intern(place.scheme, *node, None, place.options)
+            return place, found.url
+        place = found.by.intern(place.scheme, *node, None, place.options)
         return place, shown_url(place)
 
     def _find(self) -> None:
-        """The places of the stub, one for commands that block and one for the others; looked for once."""
-        self._found_in = script.engine.endpoints
-        place = self._place(*self._where, blocking=False, **self._distinct)
-        slots = self._distinct["cluster"] = place.options["cluster"]  # one table for all stubs to the same server
-        waiting = self._place(*self._where, blocking=True, **self._distinct)
-        self._found = (place, waiting, shown_url(place), slots)
+        """The places of the stub, looked for once."""
+        found = self._found
+        found.by = script.engine.endpoints
+        found.place = self._place(*self._where, blocking=False, **self._distinct)
+        found.slots = self._distinct["cluster"] = found.place.options["cluster"]
+        found.waiting = self._place(*self._where, blocking=True, **self._distinct)
+        found.url = shown_url(found.place)
 
 
 class Blocking(Request):

@@ -13,7 +13,6 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterable, Sized
-from functools import cached_property
 from time import monotonic
 from typing import Any
 
@@ -27,16 +26,19 @@ from .stats import one_line
 
 
 class Script:
-    """The default engine and the result of its last run. Made at the first call."""
+    """The default engine, made at the first call, and the result of its last run."""
 
     def __init__(self) -> None:
         self.result: Report | None = None
+        self.made: Engine | None = None
+        """The engine, if there is one already: for hot paths, where the call of a property counts."""
 
-    @cached_property
+    @property
     def engine(self) -> Engine:
-        engine = Engine(Settings(callback=print_line))
-        engine.take = self.take
-        return engine
+        if self.made is None:
+            self.made = Engine(Settings(callback=print_line))
+            self.made.take = self.take
+        return self.made
 
     def configure(self, settings: Settings) -> None:
         if settings.callback is None:

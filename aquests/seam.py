@@ -13,11 +13,12 @@ from them, mypy checks the fit. The words are used alike everywhere:
 Laws (each is a test):
 
 1.  Every exchange submitted leaves through ``on_finished`` exactly once, answered or with an error.
-2.  User code runs only after ``receive`` has returned; inside a callback submitting only queues.
+2.  User code runs when the batch has been received, and nowhere else; inside a callback submitting only queues.
 3.  Chunk-blind: any cutting of the bytes gives the same exchanges.
 4.  Wires are pure: no I/O, no clock; randomness is handed in. ``receive`` never raises.
 5.  ``room`` is the truth: 0 while opening, full, closing, dead; 1 one at a time; n multiplexed.
-6.  The outbox is drained after every ``receive``, at the end of the batch. A channel with unsent bytes is not fed.
+6.  A batch has its order: all lines receive, then all answers are settled, then all lines are fed, then all send.
+    A channel with unsent bytes is not fed.
 7.  Spurious readiness is legal. A handler added in a batch joins after it; a removed fd gets nothing more.
 8.  Nothing is reported from inside ``open`` or ``submit``; what fails at once is reported by ``soon``.
 9.  ``step`` is one bounded batch; entering it again from a callback raises at once.
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 Address = tuple[int, Any]
 """(address family, what ``socket.connect`` wants)."""
 
+Finished = tuple[Any, "Sequence[Exchange]"]
+"""A line, and what has finished on it."""
+
 Handler = Callable[[int], None]
 """A bound method ``handler(mask)`` of an object that also has ``crash(error)``."""
 
@@ -51,7 +55,7 @@ class Wire(Protocol):
     reusable: bool
     """May the line live on once nothing is in flight? False: the channel closes it then."""
     error: AquestsError | None
-    """Why this wire is dead (the peer broke the rules, or refused the opening). Set with room 0."""
+    """Why this wire is dead (the peer broke the rules, or refused the opening). Set with room 0, and not reusable."""
     hungry: bool
     """A streamed upload waits: call ``produce()`` whenever the outbox has been sent."""
     begun: list[Exchange]
@@ -230,12 +234,12 @@ class Line(Protocol):
     def submit(self) -> Callable[[Exchange], None]:
         """Hand an exchange to the wire; often the wire's own method.
 
-        It is sent at the end of the batch; who does this outside of a handler calls ``review`` then.
+        It is sent at the end of the batch if the line stands in ``loop.outgoing``: who feeds a line puts it there.
         Raises RequestError, with nothing changed, if it cannot be encoded.
         """
 
-    def review(self) -> None:
-        """The line was fed, or one of its exchanges cancelled, from outside of a handler: go on as after an answer."""
+    def drain(self) -> None:
+        """The batch is over: send what is to be sent, and end if nothing is left to do. Once too often does no harm."""
 
     def cancel(self, x: Exchange) -> bool: ...
 
@@ -248,8 +252,12 @@ class Owner(Protocol):
     def on_room(self, channel: Any) -> None:
         """The wire opened, or its room rose without an exchange finishing."""
 
-    def on_finished(self, channel: Any, exchanges: Sequence[Exchange]) -> None:
-        """Exchanges left the wire, each with its answer or its error."""
+    @property
+    def on_finished(self) -> Callable[[Finished], object]:
+        """Exchanges left the wire of a line, each with its answer or its error.
+
+        They are settled when the batch is over. Then the line is given its next work, and put into ``loop.outgoing``.
+        """
 
     def on_closed(self, channel: Any, error: AquestsError | None) -> None:
         """The socket is gone; what was in flight has been handed back before."""

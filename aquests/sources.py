@@ -37,3 +37,8 @@ class Sources(deque[Iterator[Any]]):
                 failed(error)
                 if not isinstance(error, RequestError):
                     self.popleft()
+
+
+def faceless(item: Any) -> None:
+    """``take`` of an engine without a face."""
+    raise RequestError("this engine has no face that could take what a source yields")

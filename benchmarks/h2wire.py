@@ -21,7 +21,7 @@ _FIELDS = [
 
 def ours(job: Job) -> Outcome:
     """Submit ten requests, receive their answers, again and again."""
-    from aquests.exchange import Exchange, Request
+    from aquests.exchange import Request
     from aquests.protocols.h2head import Origin
     from aquests.protocols.http2 import Http2
     from aquests.settings import Settings
@@ -39,7 +39,7 @@ def ours(job: Job) -> Outcome:
     count = 0
     seconds = 0.0
     while count < job.count:
-        exchanges = [Exchange(request, 0.0, settings) for request in requests]
+        exchanges = [request.begin(0.0, settings) for request in requests]
         data = answers.next()
         started = perf_counter()
         for x in exchanges:

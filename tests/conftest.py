@@ -44,11 +44,11 @@ def _a_fresh_engine() -> Iterator[None]:
     """No test leaves requests in the default engine's queue, or figures in its report, to the next one."""
     yield
     face = sys.modules.get("aquests.script")
-    engine = vars(face.script).get("engine") if face is not None else None  # where it is, once there is one
+    engine = face.script.made if face is not None else None
     if engine is not None:
         left = engine.pending
         if left:
-            del face.script.engine  # type: ignore[union-attr]
+            face.script.made = None  # type: ignore[union-attr]
         else:
             engine.reset()
         assert not left, f"{left} requests were left in the queue"

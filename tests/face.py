@@ -21,17 +21,15 @@ def own_engine(**settings: Any) -> Iterator[None]:
 
     It is made with ``settings``; without any by whoever uses it first, as in a fresh process.
     """
-    kept = vars(script)  # where the cached engine is, once there is one
-    before = kept.pop("engine", None)
+    before, script.made = script.made, None
     try:
         if settings:
             aquests.configure(**settings)
         yield
     finally:
-        if "engine" in kept:
-            kept.pop("engine").close()
-        if before is not None:
-            kept["engine"] = before
+        if script.made is not None:
+            script.made.close()
+        script.made = before
 
 
 def drop() -> None:

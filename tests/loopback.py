@@ -15,6 +15,7 @@ from typing import Any
 
 from aquests.errors import AquestsError, PeerClosed, ProtocolError, RequestError, TlsError
 from aquests.exchange import Exchange, Request
+from aquests.seam import Finished
 from aquests.settings import Settings
 
 
@@ -348,9 +349,11 @@ class Recorder:
     def on_room(self, channel: Any) -> None:
         self._note(channel, ("room",))
 
-    def on_finished(self, channel: Any, exchanges: Sequence[Exchange]) -> None:
+    def on_finished(self, finished: Finished, /) -> None:
+        channel, exchanges = finished
         assert exchanges, "nothing finished"
         self._note(channel, ("finished", list(exchanges)))
+        channel.loop.outgoing.append(channel)
 
     def on_closed(self, channel: Any, error: AquestsError | None) -> None:
         self._note(channel, ("closed", error))
@@ -445,7 +448,7 @@ def exchange(
     max_content: int | None = None,
 ) -> Exchange:
     """One attempt of a request, as the engine would hand it to a line."""
-    x = Exchange(Request(method, url, payload, headers, endpoint=PLACE), 0.0, Settings())
+    x = Request(method, url, payload, headers, endpoint=PLACE).begin(0.0, Settings())
     if max_content is not None:
         x.max_content = max_content
     return x

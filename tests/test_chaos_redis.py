@@ -137,7 +137,7 @@ def right(response: Response, kind: str, number: int) -> bool:
 def rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     """The script face's engine is one that keeps its answers."""
     with Rig(workers=3, timeout=10) as rig:
-        monkeypatch.setitem(vars(script), "engine", rig.engine)
+        monkeypatch.setattr(script, "made", rig.engine)
         yield rig
 
 

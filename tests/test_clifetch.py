@@ -570,7 +570,7 @@ def test_input_that_breaks_off(capfdbinary, tmp_path: Path, monkeypatch: pytest.
 
 
 def test_nothing_of_a_run_stays_in_the_engine(fetch) -> None:
-    before = vars(script).get("engine")
+    before = script.made
     with http_peer(site) as peer:
         fetch([peer.url])
-    assert vars(script).get("engine") is before
+    assert script.made is before

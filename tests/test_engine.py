@@ -661,7 +661,7 @@ def test_one_worker_keeps_the_order_over_a_line_that_takes_many(monkeypatch: pyt
     """A pipelined line takes no more than comes before the next place's turn."""
     redis = ScriptedPeer(redis_peer(lambda command, number: b"+OK\r\n"))
     with redis as there, http_peer(lambda request: (200, [], b"")) as peer, Rig(workers=1) as rig:
-        monkeypatch.setitem(vars(script), "engine", rig.engine)
+        monkeypatch.setattr(script, "made", rig.engine)
         stub = aquests.redis(f"127.0.0.1:{there.port}", trust_env=False)
         for number in range(60):
             if number % 10 == 5:

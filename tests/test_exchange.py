@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aquests.errors import REASONS, PeerClosed, ProtocolError, StatusError, TimedOut
-from aquests.exchange import Exchange, Line, Request, Response, Trail, texts
+from aquests.exchange import Line, Request, Response, Trail, texts
 from aquests.headers import Headers
 from aquests.httprequest import HttpRequest
 from aquests.protocols.http1head import parse_head
@@ -31,7 +31,7 @@ class Place:
 
 def response(head: bytes = b"HTTP/1.1 200 OK", body: bytes = b"", error: Any = None, **fields: Any) -> Response:
     request = Request("GET", "http://host/path", kind="get", endpoint=Place(), meta={"mine": 1})
-    x = Exchange(request, 1.0, Settings())
+    x = request.begin(1.0, Settings())
     x.head = parse_head(head) if head else None
     x.body = body
     x.error = error
@@ -279,7 +279,7 @@ def test_neither_head_nor_error_is_701() -> None:
 
 def test_meta_can_be_changed_without_harm() -> None:
     request = Request("GET", "http://host/", kind="get", endpoint=Place(), meta={"mine": 1})
-    one, other = (Response(Exchange(request, 1.0, Settings()), request) for _ in range(2))
+    one, other = (Response(request.begin(1.0, Settings()), request) for _ in range(2))
     one.meta["mine"] = 2
     one.meta["new"] = 3
     assert one.meta == {"mine": 2, "new": 3, "req_id": -1, "req_method": "get"}
@@ -299,7 +299,7 @@ def test_a_waiting_request_is_small() -> None:
 
 def test_the_next_attempt_begins_anew() -> None:
     request = Request("PUT", "http://host/", b"body", (("X", "y"),), endpoint=Place())
-    x = Exchange(request, 5.0, Settings(timeout=3.0, deadline=60.0))
+    x = request.begin(5.0, Settings(timeout=3.0, deadline=60.0))
     x.head, x.body, x.error, x.data = parse_head(b"HTTP/1.1 401 No"), b"no", PeerClosed("x"), 5
     x.progress, x.mark, x.first_at, x.finished_at, x.untouched, x.delay = 7, 7, 6.0, 7.0, True, 1.0
     x.headers = (*x.given, ("Authorization", "secret"))
@@ -346,5 +346,5 @@ def test_headers_that_are_not_wanted() -> None:
 def test_representations() -> None:
     request = Request("GET", "http://host/")
     assert repr(request) == "<Request -1 GET http://host/>"
-    assert repr(Exchange(request, 0.0, Settings())) == "<Exchange GET http://host/>"
-    assert Exchange(request, 0.0, Settings()).req_id == -1
+    assert repr(request.begin(0.0, Settings())) == "<Exchange GET http://host/>"
+    assert request.begin(0.0, Settings()).req_id == -1

@@ -265,7 +265,7 @@ def test_a_stub_outlives_its_engine() -> None:
     stub = aquests.redis("h:1")
     first = stub.get("k").endpoint
     script.engine.close()
-    del script.engine
+    script.made = None
     assert stub.get("k").endpoint is not first
     assert script.engine.pending == 1
 

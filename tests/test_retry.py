@@ -196,7 +196,7 @@ def exchange(
     method: str = "GET", error: AquestsError | None = None, payload: Any = None, scheme: str = "http"
 ) -> Exchange:
     place = Endpoint(scheme, "host", 80, None, {}, Fifo())
-    x = Exchange(Request(method, f"{scheme}://host/", payload, endpoint=place), 1.0, Settings())
+    x = Request(method, f"{scheme}://host/", payload, endpoint=place).begin(1.0, Settings())
     x.error = error or PeerClosed("closed")
     return x
 

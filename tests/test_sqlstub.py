@@ -98,7 +98,7 @@ def test_the_place_is_looked_for_once_an_engine():
     made.execute("A")
     made.execute("A")
     assert made.looks == 1
-    del script.engine
+    script.made = None
     made.execute("A")
     assert made.looks == 2 and aquests.qsize() == 1
 

@@ -54,7 +54,7 @@ def make_exchange(
             payload = Plain((TEXT_STARTS if opcode == TEXT else BINARY_STARTS)[len(data)] + data)
     request = Request("GET", url, payload, headers)
     settings = Settings() if max_content is None else Settings(max_content=max_content)
-    return Exchange(request, 0.0, settings)
+    return request.begin(0.0, settings)
 
 
 def frame(opcode: int, data: bytes = b"", *, fin: bool = True, rsv: int = 0, masked: bool = False) -> bytes:

@@ -97,7 +97,7 @@ class BaseChannel(Generic[W]):
 
     def _report_end(self, lost: Sequence[Exchange], error: AquestsError | None) -> None:
         if lost:
-            self._on_finished(self, lost)
+            self._on_finished((self, lost))
         if self.at_close is not None:
             self.at_close()
         self._owner.on_closed(self, error)

@@ -51,7 +51,6 @@ class Channel(BaseChannel["Wire"]):
 
     __slots__ = (
         "_address",
-        "_due",
         "_fd",
         "_outbox",
         "_outgoing",
@@ -65,8 +64,7 @@ class Channel(BaseChannel["Wire"]):
     )
 
     submit: Callable[[Exchange], None]
-    """The wire's own: a layer between would cost every request. What it puts into the outbox is sent at the end of the
-    batch, which a handler sees to when it ends, and ``review()`` for who submits outside of one."""
+    """The wire's own: a layer between would cost every request."""
 
     def __init__(self, loop: Loop, owner: Owner, endpoint: Any, make_wire: MakeWire, patience: float):
         super().__init__(loop, owner, endpoint, make_wire, patience)
@@ -75,8 +73,6 @@ class Channel(BaseChannel["Wire"]):
         self._fd = -1
         self._tls: Tls | None = None
         self._unsent: memoryview | None = None
-        self._due = False
-        """The loop has been asked to call ``drain``."""
 
     # Making the line
 
@@ -196,7 +192,7 @@ class Channel(BaseChannel["Wire"]):
         self.loop.modify(self._fd, READ | WRITE if self.blocked else READ)
         self.loop.handle(self._fd, self._on_writable if self.blocked else self._resume)
         wire.opened()
-        self._after()
+        self._after(wire)
         if surplus and self.phase == "open":
             self._take(surplus)
         if self._tls is not None and self.phase == "open":
@@ -207,8 +203,9 @@ class Channel(BaseChannel["Wire"]):
 
     def _on_open(self, mask: int) -> None:
         """The hot path. Inlined: each layer more would cost every request."""
+        recv = self._recv  # a call of a slot's content takes the slow way to it
         try:
-            data = self._recv(RECEIVE)
+            data = recv(RECEIVE)
         except BlockingIOError:
             return  # spurious readiness is legal
         except OSError as error:
@@ -218,15 +215,14 @@ class Channel(BaseChannel["Wire"]):
             self._on_eof()
             return
         wire: Wire = self.wire  # type: ignore[assignment]
-        finished = wire.receive(data)
+        finished = wire.receive(data)  # as _take() does
+        if wire.begun:
+            self._stamp(wire)
         if finished:
-            self._on_finished(self, finished)
-            if self._outbox and not wire.room and not wire.begun and wire.reusable:
-                if not self._due:  # as _flush() does
-                    self._due = True
-                    self._outgoing.append(self)
-                return  # the plain turn: answered, and asked again
-        self._after()
+            report = self._on_finished
+            report((self, finished))
+        else:
+            self._after(wire)
         if len(data) == RECEIVE:
             self._read_ahead()
 
@@ -249,11 +245,13 @@ class Channel(BaseChannel["Wire"]):
     def _read_ahead(self) -> None:
         """A read was full: there is more, and it is read without a poll between."""
         for _ in range(READS):
-            if self.phase != "open" or self._read_on() < RECEIVE:
+            if self._read_on() < RECEIVE:
                 break
 
     def _read_on(self) -> int:
         """Read once and hand it on. Returns how many bytes that was; 0 if there was nothing, or the end."""
+        if self.wire is None or self.wire.error is not None:
+            return 0  # it is over, and will be closed at the end of the batch
         data = self._read()
         if data:
             (self._take if self._tls is None else self._unseal)(data)
@@ -272,9 +270,11 @@ class Channel(BaseChannel["Wire"]):
             return
         if plain:
             self._take(plain)
-        if tls.error is not None and self.phase == "open":  # there was garbage behind the plaintext
+        if self.phase != "open" or self.wire.error is not None:  # type: ignore[union-attr]
+            return
+        if tls.error is not None:  # there was garbage behind the plaintext
             self._tls_broken(tls.error)
-        elif tls.closed and self.phase == "open":
+        elif tls.closed:
             self._on_eof()
 
     def _tls_broken(self, error: TlsError) -> None:
@@ -287,38 +287,24 @@ class Channel(BaseChannel["Wire"]):
     def _take(self, data: bytes) -> None:
         wire: Wire = self.wire  # type: ignore[assignment]
         finished = wire.receive(data)
-        if finished:
-            self._on_finished(self, finished)
-            if self._outbox and not wire.room and not wire.begun and wire.reusable:
-                if not self._due:  # as _flush() does
-                    self._due = True
-                    self._outgoing.append(self)
-                return  # the plain turn: answered, and asked again
-        self._after()
-
-    def _after(self) -> None:
-        """What every receive ends with: stamp, tell of room, drain, close a wire that is through."""
-        wire = self.wire
-        if wire is None or self.phase != "open":
-            return
         if wire.begun:
-            now = self.loop.now
-            for x in wire.begun:
-                x.first_at = now
-            wire.begun.clear()
+            self._stamp(wire)
+        if finished:
+            self._on_finished((self, finished))
+        else:
+            self._after(wire)
+
+    def _stamp(self, wire: Wire) -> None:
+        now = self.loop.now
+        for x in wire.begun:
+            x.first_at = now
+        wire.begun.clear()
+
+    def _after(self, wire: Wire) -> None:
+        """Nothing has finished: tell of room, and look at the line at the end of the batch."""
         if wire.room and not self.blocked:
             self._owner.on_room(self)
-            if self.wire is not wire:
-                return  # upgraded: the new wire has been looked after
-        if self._outbox or wire.hungry:
-            self._flush()
-        if wire.error is not None or (not wire.reusable and not wire.inflight):
-            self.drain()  # the last words
-            self.close(wire.error)
-
-    def review(self) -> None:
-        """The wire was fed, or one of its exchanges cancelled, from outside of a handler: go on as after a receive."""
-        self._after()
+        self._outgoing.append(self)
 
     def _on_eof(self) -> None:
         tls = self._tls
@@ -331,7 +317,7 @@ class Channel(BaseChannel["Wire"]):
             return
         finished = wire.receive_eof()
         if finished:
-            self._on_finished(self, finished)
+            self._on_finished((self, finished))
         self.close(wire.error)
 
     def _read(self) -> bytes | None:
@@ -355,17 +341,11 @@ class Channel(BaseChannel["Wire"]):
 
     # Sending
 
-    def _flush(self) -> None:
-        """Send the outbox at the end of the loop's batch."""
-        if not self._due:
-            self._due = True
-            self._outgoing.append(self)
-
     def drain(self) -> None:
-        """Send the outbox; keep what the system does not take, and ask for writability then, or for a hungry wire."""
-        if not self._due:
-            return  # ended since it was asked for
-        self._due = False
+        """The batch is over: send the outbox, and look after a wire that is through, or hungry. The hot path."""
+        wire = self.wire
+        if wire is None:
+            return
         outbox = self._outbox
         if outbox and not self.blocked:
             if len(outbox) == 1:
@@ -379,22 +359,41 @@ class Channel(BaseChannel["Wire"]):
                 except TlsError as error:
                     self._tls_broken(error)
                     return
-            self._transmit(data)
-        if self.wire.hungry:  # type: ignore[union-attr]
+            send = self._send
+            try:
+                sent = send(data)
+            except OSError as error:
+                sent = self._not_sent(error)
+            self.bytes_sent += sent
+            if sent != len(data) and self.phase != "closed":
+                self._unsent = memoryview(data)[sent:]
+                self._arm()
+        if (wire.hungry or not wire.reusable) and self.phase == "open":
+            self._look_after(wire)
+
+    def _look_after(self, wire: Wire) -> None:
+        """Ask for writability for a hungry wire; close one that is through."""
+        if wire.error is not None or (not wire.reusable and not wire.inflight):
+            self.close(wire.error)
+        elif wire.hungry:
             self._arm()
 
     def _transmit(self, data: bytes) -> None:
+        """Send; keep what the system does not take."""
         try:
             sent = self._send(data)
-        except BlockingIOError:
-            sent = 0
         except OSError as error:
-            self._write_broken(error)
-            return
+            sent = self._not_sent(error)
         self.bytes_sent += sent
-        if sent < len(data):
+        if sent != len(data) and self.phase != "closed":
             self._unsent = memoryview(data)[sent:]
             self._arm()
+
+    def _not_sent(self, error: OSError) -> int:
+        """Nothing was: there is no room now, or never again."""
+        if not isinstance(error, BlockingIOError):
+            self._write_broken(error)
+        return 0
 
     def _arm(self) -> None:
         """Ask for writability, in front of the present handler."""
@@ -432,8 +431,8 @@ class Channel(BaseChannel["Wire"]):
             if wire.hungry:
                 finished = wire.produce()
                 if finished:
-                    self._on_finished(self, finished)
-            self._after()
+                    self._on_finished((self, finished))
+            self._after(wire)
         if not self.blocked and self._sock is not None:
             self.loop.modify(self._fd, READ, self._resume)
 
@@ -452,17 +451,14 @@ class Channel(BaseChannel["Wire"]):
         if self._sock is not None:
             fault = WriteError(_words(error), phase="send", endpoint=self.endpoint.label)
             fault.__cause__ = error
-            self.close(fault)
+            self.close((wire and wire.error) or fault)
 
     # The end
 
     def cancel(self, x: Exchange) -> bool:
         """Forget one exchange. True if the line goes on; False if it must be closed."""
         assert self.wire is not None
-        survives = self.wire.cancel(x)
-        if survives:
-            self._flush()
-        return survives
+        return self.wire.cancel(x)
 
     def close(self, error: AquestsError | None = None) -> None:
         if self.phase == "closed":
@@ -470,7 +466,6 @@ class Channel(BaseChannel["Wire"]):
         lingers = self.phase == "open" and error is None and not self.blocked and self._farewell()
         self.phase = "closed"
         self.blocked = True
-        self._due = False
         self._unsent = None
         if self._sock is not None:
             self.loop.remove(self._fd)

@@ -176,7 +176,6 @@ class Loop:
                 self._run_soon()
             if self._timers:
                 self._run_timers()
-            self.send()
             return len(events)
         finally:
             if self._joining is not None:  # a BaseException passed through
@@ -185,7 +184,8 @@ class Loop:
             self._stepping = False
 
     def send(self) -> None:
-        """Let everybody in ``outgoing`` send. For who asks for it outside of ``step``, and does not step at once."""
+        """The batch is over: let everybody in ``outgoing`` send. A step begins with it; who wants to do something
+        between the batch and its sends calls it afterwards."""
         outgoing = self.outgoing
         for sender in outgoing:
             try:

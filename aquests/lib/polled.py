@@ -88,7 +88,7 @@ class PolledChannel(BaseChannel["Driver"]):
         self.opened_at = self.loop.now
         self.connect_seconds = self._age()
         self._owner.on_room(self)
-        self._after()
+        self.drain()
 
     # Asking and answers
 
@@ -115,7 +115,7 @@ class PolledChannel(BaseChannel["Driver"]):
             if self.wire.error is None:
                 self._on_open(0)
             else:
-                self._after()
+                self.drain()
 
     def _on_open(self, mask: int) -> None:
         """The hot path."""
@@ -131,10 +131,11 @@ class PolledChannel(BaseChannel["Driver"]):
         if not pending:
             finished = self._collect()
             if finished:
-                self._on_finished(self, finished)
-        self._after()
+                self._on_finished((self, finished))
+                return
+        self.drain()
 
-    def _after(self) -> None:
+    def drain(self) -> None:
         """Stamp what has begun, and close a driver that is through."""
         driver = self.wire
         if driver is None or self.phase != "open":
@@ -149,10 +150,6 @@ class PolledChannel(BaseChannel["Driver"]):
             self.close()
         elif driver.unsent:
             self.loop.soon(self._again)
-
-    def review(self) -> None:
-        """The driver was fed from outside of a handler: go on as after an answer."""
-        self._after()
 
     # The end
 

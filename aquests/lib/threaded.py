@@ -122,7 +122,7 @@ class ThreadedChannel(BaseChannel["Worker"]):
         self.wire.submit(x)
         self._jobs.put((x.payload, x.patience))
 
-    def review(self) -> None:
+    def drain(self) -> None:
         """Nothing is left to do after the line was fed."""
 
     def _done(self, outcome: Any) -> None:
@@ -135,7 +135,7 @@ class ThreadedChannel(BaseChannel["Worker"]):
             self._timer = None
         finished = worker.finish(outcome)
         if finished:
-            self._on_finished(self, finished)
+            self._on_finished((self, finished))
         elif worker.room:
             self._owner.on_room(self)
         if not worker.reusable:

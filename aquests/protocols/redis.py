@@ -23,7 +23,7 @@ from redis.exceptions import ResponseError
 
 from ..errors import AquestsError, ConnectError, PeerClosed, ProtocolError, TooLarge, TransportError
 from ..exchange import Exchange, Status
-from .base import BaseWire, fail
+from .base import NO_EXCHANGES, BaseWire, fail
 from .rediscluster import review
 from .rediscommands import encode
 from .redisgreeting import MISSING, Greeting, Server
@@ -43,6 +43,8 @@ MAX_OWN: Final = 16 * 1024 * 1024
 
 _PLAIN: Final = frozenset((bytes, str, int, float, bool, list, dict, type(None)))
 """What hiredis makes of an answer that is neither an error nor pushed."""
+_UNREADABLE: Final = (hiredis.HiredisError, MemoryError, TypeError)
+"""What hiredis raises; TypeError for a map with a key that Python cannot hash."""
 _PUSHED: Final = hiredis.PushNotification
 _ASKING: Final = encode(("ASKING",), ())
 
@@ -156,23 +158,33 @@ class Redis(BaseWire):
     # In
 
     def receive(self, data: bytes) -> Sequence[Exchange]:
-        """The hot path: a string alone, and in the loop the first branch, what is no error and all that x wants."""
+        """The hot path: a string alone, which is all that came, and all that was asked for."""
+        feed, gets, has_data = self._feed, self._gets, self._has_data  # a call of a slot's content takes the slow way
+        try:
+            feed(data)
+            reply = gets()
+        except _UNREADABLE as error:
+            self._broken(data, error)
+            return NO_EXCHANGES
         asked = self._asked
+        if reply.__class__ is bytes and len(asked) == 1 and not has_data():
+            x = asked[0]
+            if x.__class__ is Exchange and len(reply) <= x.max_content:
+                asked.clear()
+                x.head = self._answered
+                x.data = reply
+                self.room += 1
+                self._pending = 0
+                return [x]
+        return self._receive_all(data, reply)
+
+    def _receive_all(self, data: bytes, reply: Any) -> Sequence[Exchange]:
+        """``reply``, and those behind it. Hot when pipelined: in the loop the first branch, what is no error."""
+        asked = self._asked
+        gets = self._gets
         finished: list[Exchange] = []
         took = False
         try:
-            self._feed(data)
-            gets = self._gets
-            reply = gets()
-            if reply.__class__ is bytes and len(asked) == 1 and not self._has_data():
-                x = asked[0]
-                if x.__class__ is Exchange and len(reply) <= x.max_content:
-                    asked.clear()
-                    x.head = self._answered
-                    x.data = reply
-                    self.room += 1
-                    self._pending = 0
-                    return [x]
             while reply is not MISSING:
                 kind = reply.__class__
                 if kind in _PLAIN and asked and asked[0].__class__ is Exchange:
@@ -188,8 +200,7 @@ class Redis(BaseWire):
                     if kind is not _PUSHED and not self._take(reply, finished):
                         return finished
                 reply = gets()
-        except (hiredis.HiredisError, MemoryError, TypeError) as error:
-            # TypeError: a map with a key that Python cannot hash.
+        except _UNREADABLE as error:
             self._broken(data, error)
             return finished
         self.room += len(finished)

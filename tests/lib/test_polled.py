@@ -116,6 +116,7 @@ class Stage:
     def fire(self, mask: int = READ) -> None:
         self.poller.fire((FD, mask))
         self.loop.step(0.0)
+        self.loop.send()
 
     def up(self) -> Stage:
         self.driver.steps.extendleft([0, 2])
@@ -352,10 +353,10 @@ def test_a_driver_that_is_through_is_closed_behind_its_answer(stage: Stage):
     assert stage.owner.kinds == ["room", "finished", "closed"] and stage.owner.error is None
 
 
-def test_a_driver_with_an_error_is_closed_after_review(stage: Stage):
+def test_a_driver_with_an_error_is_closed_at_the_end_of_the_batch(stage: Stage):
     stage.up()
     stage.channel.submit(exchange("broken"))
-    stage.channel.review()
+    stage.channel.drain()
     assert stage.owner.kinds == ["room", "finished", "closed"]
 
 
@@ -425,7 +426,7 @@ def test_a_step_that_was_planned_finds_the_line_closed(stage: Stage):
     stage.channel.close()
     calls = list(stage.driver.calls)
     soon(stage)
-    stage.channel.review()
+    stage.channel.drain()
     assert stage.driver.calls == calls
 
 

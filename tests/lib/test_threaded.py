@@ -109,7 +109,6 @@ class Stage:
     def ask(self, payload: Any) -> Exchange:
         x = exchange(payload)
         self.channel.submit(x)
-        self.channel.review()
         return x
 
 

@@ -483,7 +483,7 @@ def test_a_stop_in_mid_run_answers_what_is_in_flight(server: PostgresServer):
 
 def engine_with(poller: Poller | None = None) -> Engine:
     """The default engine, with another poller."""
-    engine = script.engine = Engine(Settings(workers=4, callback=lambda response: None), Loop(poller))
+    engine = script.made = Engine(Settings(workers=4, callback=lambda response: None), Loop(poller))
     return engine
 
 

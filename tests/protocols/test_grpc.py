@@ -35,7 +35,7 @@ def answered(
     body: bytes = b"", trailers: Any = OK, headers: Any = GRPC, status: int = 200, many: bool = False, **options: Any
 ) -> Exchange:
     """An exchange whose answer has been decoded."""
-    x = Exchange(Request("POST", "http://h:1/p.S/M", endpoint=Place()), 0.0, Settings())
+    x = Request("POST", "http://h:1/p.S/M", endpoint=Place()).begin(0.0, Settings())
     x.head = Head(status, "", VERSION, tuple(headers))
     x.body, x.trailers = body, tuple(trailers)
     CallCodec(options.pop("deserialize", bytes), many, **options).decode(x)
@@ -387,7 +387,7 @@ def test_what_was_judged_once_is_judged_again_where_it_differs() -> None:
     head = Head(200, "", VERSION, GRPC)
 
     def next_answer(body: bytes, trailers: Any = OK) -> Any:
-        x = Exchange(Request("POST", "http://h:1/p.S/M", endpoint=Place()), 0.0, Settings())
+        x = Request("POST", "http://h:1/p.S/M", endpoint=Place()).begin(0.0, Settings())
         x.head, x.body, x.trailers = head, body, trailers
         codec.decode(x)
         return x.data if x.error is None else x.error
@@ -439,7 +439,7 @@ def test_good_answers_share_a_head() -> None:
     head = Head(200, "OK", VERSION, GRPC)
     found = []
     for trailers in (OK, OK, (("grpc-status", "5"),), OK):
-        x = Exchange(Request("POST", "http://h:1/p.S/M", endpoint=Place()), 0.0, Settings())
+        x = Request("POST", "http://h:1/p.S/M", endpoint=Place()).begin(0.0, Settings())
         x.head, x.body, x.trailers = head, frame(b"a"), trailers
         codec.decode(x)
         found.append(x)
@@ -453,7 +453,7 @@ def test_good_answers_share_a_head() -> None:
 def test_heads_are_not_remembered_without_end() -> None:
     codec = CallCodec(bytes, False)
     for _ in range(3 * MAX_GOOD):
-        x = Exchange(Request("POST", "http://h:1/p.S/M", endpoint=Place()), 0.0, Settings())
+        x = Request("POST", "http://h:1/p.S/M", endpoint=Place()).begin(0.0, Settings())
         x.head, x.body, x.trailers = Head(200, "", VERSION, GRPC), frame(b"a"), OK
         codec.decode(x)
         assert x.data == b"a" and x.error is None

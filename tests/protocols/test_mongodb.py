@@ -58,7 +58,7 @@ def command(document: dict[str, Any], shape: str, **more: Any) -> Command:
 
 def exchange(command: Command, place: Place | None = None, **settings: Any) -> Exchange:
     request = Request("FIND", "mongodb://db:27017/shop", command, endpoint=place or Place())
-    return Exchange(request, 0.0, Settings(**settings))
+    return request.begin(0.0, Settings(**settings))
 
 
 def batch(documents: list[Any], cursor_id: int = 0, which: str = "firstBatch") -> dict[str, Any]:

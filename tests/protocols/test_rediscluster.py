@@ -311,7 +311,7 @@ def test_what_waits_is_moved_along():
 
     there, here, keyless = waits("GET", "123456789"), waits("GET", "user"), waits("PING")
     both = Request("x", "redis://a:1/0", transaction([("ping",), ("get", "123456789")])[0], endpoint=here.endpoint)
-    started = Exchange(there, 0.0, Settings())
+    started = there.begin(0.0, Settings())
     places.waiting = [there, here, keyless, both, started, *[waits("PING")] * LOOKS]
     for number in range(1, 2 * EVERY + 1):
         review(answered(places, "MOVED 12739 b:2"), places)
