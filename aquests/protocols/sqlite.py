@@ -34,6 +34,8 @@ READERS: Final = 16
 """Lines that read one file at once. More threads would only wait for one another."""
 SHARE: Final = 0.9
 """Of a request's time for waiting at a lock: SQLite gives up before we do, or it might do later what we call failed."""
+ROLLBACKS: Final = 10
+"""How often it is tried: an interrupt that comes late may hit the rollback itself."""
 LONGEST: Final = 2**31 - 1
 """Milliseconds that SQLite can be told to wait."""
 _READS: Final = re.compile(r"\s*(select|values|explain|with)\b", re.IGNORECASE)
@@ -164,10 +166,14 @@ class Sqlite(OneAtATime):
         self._patience = patience
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
-        try:
-            connection.rollback()
-        except sqlite3.Error:
-            self.reusable = False  # whoever opens the file next rolls back
+        for _ in range(ROLLBACKS):
+            try:
+                connection.rollback()
+            except sqlite3.Error:
+                continue
+            if not connection.in_transaction:
+                return
+        self.reusable = False  # whoever opens the file next rolls back
 
     def _perform(self, connection: sqlite3.Connection, payload: Any) -> Rows:
         if payload.__class__ is list:

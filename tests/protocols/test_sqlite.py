@@ -304,6 +304,23 @@ def test_work_is_interrupted(payload: Any):
     assert rows(worker, ("SELECT 1", None)).rowcount == 1, "the next one is not meant"
 
 
+@pytest.mark.parametrize(("failures", "reusable"), [(1, True), (1000, False)])
+def test_a_rollback_that_is_interrupted_is_tried_again(failures: int, reusable: bool):
+    class Interrupted:
+        in_transaction = True
+        tries = 0
+
+        def rollback(self) -> None:
+            self.tries += 1
+            if self.tries <= failures:
+                raise sqlite3.OperationalError("interrupted")
+            self.in_transaction = False
+
+    worker, connection = make(), Interrupted()
+    worker._roll_back(connection)  # type: ignore[arg-type]
+    assert (worker.reusable, connection.in_transaction) == (reusable, not reusable)
+
+
 def test_work_interrupted_before_it_began_is_not_done(worker: Sqlite):
     worker.interrupt()
     for payload in (("DELETE FROM t", None), [("DELETE FROM t", None)]):
