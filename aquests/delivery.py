@@ -57,12 +57,13 @@ class Delivery:
     def settle(self, batch: Iterable[Finished], now: float) -> None:
         """Count what has finished, and hand each to the user. The hot path: the lane of a head is looked up once."""
         known = None
+        is_final = self._is_final  # a call of a slot's content takes the slow way to it
         for line, exchanges in batch:
             for x in exchanges:
                 x.finished_at = now
                 head = x.head
                 if x.error is not None or x.codec is not None or head.special:  # type: ignore[union-attr]
-                    if not self._is_final(line, x):
+                    if not is_final(line, x):
                         continue
                     head = x.head if self._is_answer(x) else None
                 request: Request = x.request  # type: ignore[assignment]
@@ -94,7 +95,7 @@ class Delivery:
 
     def _is_answer(self, x: Exchange) -> bool:
         """Is it to be counted as an answer? Else it has been counted, or is not to be."""
-        if x.req_id < 0:
+        if x.request.req_id < 0:  # type: ignore[union-attr]
             self.aside -= 1
             return False
         if x.head is not None and not isinstance(x.error, AquestsError):

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from .settings import Settings
 
-_new: Final = object.__new__
+new: Final = object.__new__
+"""Makes an object without its ``__init__``, which would be called through the slow door of C."""
 
 Pairs = tuple[tuple[str, str | None], ...]
 Callback = Callable[["Response"], object]
@@ -107,11 +108,8 @@ class Request:
         return meta
 
     def begin(self, now: float, settings: Settings) -> Exchange:
-        """The first attempt, when a worker takes the request from the queue.
-
-        Made here instead of by an ``__init__``, which would be called through the slow door of C.
-        """
-        x = _new(Exchange)
+        """The first attempt, when a worker takes the request from the queue."""
+        x = new(Exchange)
         x.request = self
         x.endpoint = self.endpoint
         x.method = self.method
@@ -287,7 +285,7 @@ class Exchange:
 
     def again(self) -> Exchange:
         """The next attempt: the same request, nothing answered. This one lets go of the request."""
-        x = _new(Exchange)
+        x = new(Exchange)
         for name in Exchange.__slots__:
             setattr(x, name, getattr(self, name))
         x.headers = x.given
@@ -435,7 +433,8 @@ class Response:
 
     @property
     def ok(self) -> bool:
-        return self._x.error is None and self.status_code < 400
+        x = self._x
+        return x.error is None and x.status < 400
 
     @property
     def headers(self) -> Headers:

@@ -41,10 +41,11 @@ class Usual:
 
     def request(self, message: Any, callback: Any) -> Request:
         """The request of a call, not queued yet. The hot path."""
+        serialize = self._serialize  # a call of a slot's content takes the slow way to it
         return Request(
             "POST",
             self._url,
-            frame(self._serialize(message), self._coding),
+            frame(serialize(message), self._coding),
             self._headers,
             "grpc",
             self._endpoint,

@@ -24,7 +24,6 @@ from .grpcschema import Method, Methods, Reflection, default_methods, methods_in
 from .httprequest import check
 from .protocols.grpc import frame
 from .script import script
-from .stub import Dotted
 
 if TYPE_CHECKING:
     from .protocols.grpc import CallCodec
@@ -52,13 +51,13 @@ class Grpc:
         return f"<gRPC stub of {self._service.name}>"
 
 
-class Calls(Dotted):
+class Calls:
     """A method by its name. What goes the usual way is found by the class of the message."""
 
-    __slots__ = ("_callback", "_service", "_usual")
+    __slots__ = ("_callback", "_name", "_service", "_usual")
 
     def __init__(self, service: Service, name: str):
-        super().__init__(service.call, name)
+        self._name = name
         self._service = service
         self._callback = service.place.callback
         self._usual: dict[type, Usual] = {}
@@ -68,13 +67,16 @@ class Calls(Dotted):
         if options or more:
             return self._service.call(self._name, (message, *more), options)
         usual = self._usual.get(message.__class__)
-        engine = script.engine
+        engine = script.made or script.engine
         if usual is None or usual.settings is not engine.settings:
             return self._call_first(message)
         try:
             return engine.submit(usual.request(message, self._callback))
         except EncodeError as fault:
             raise _unsendable(fault) from fault
+
+    def __repr__(self) -> str:
+        return f"<method {self._name}>"
 
     def _call_first(self, message: Any) -> Request:
         """The first call with a message of this class since the settings were changed."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from .endpoint import LINE_OPTIONS
 from .errors import RequestError, misspelt
-from .exchange import Callback, Pairs, Request
+from .exchange import Callback, Pairs, Request, new
 from .headers import request_headers
 from .url import is_clean_target, split, with_query
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 ACCEPT: Final = {"application/json": "application/json", "text/xml": "text/xml, application/xml;q=0.9"}
 """What a typed form says it wants back."""
+fill: Final = Request.__init__
+"""Fills a new request with what needs no check."""
 _METHOD: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _NUMBERS: Final = {"timeout": False, "deadline": False, "max_content": True, "max_redirects": True}
 """Options that are numbers; True: whole, and 0 is allowed."""
@@ -158,11 +160,11 @@ def make(
     endpoints: Endpoints,
 ) -> HttpRequest:
     """The request of a verb, placed: ``kind`` is the verb's name, ``content_type`` that of a typed form."""
-    request = HttpRequest.__new__(HttpRequest)
+    request = new(HttpRequest)
     if not options and params is None and headers is None and data is None and content_type is None:
         endpoint = _known(url, endpoints)
         if endpoint is not None:  # nothing to check, nothing to change (0.2 µs less)
-            Request.__init__(request, method, url, None, (), kind, endpoint)  # by place: 0.1 µs less than by name
+            fill(request, method, url, None, (), kind, endpoint)  # by place: 0.1 µs less than by name
             return request
     request._prepare(method, kind, url, data, headers, params, content_type, options, endpoints)
     return request

@@ -275,8 +275,9 @@ class MongoDB(Stub):
 
     def _place_at(self, address: Address) -> tuple[Endpoint, str]:
         """The place of a server, and the URL that is shown; looked for once."""
-        if self._found_in is not script.engine.endpoints:
-            self._found_in = script.engine.endpoints
+        endpoints = (script.made or script.engine).endpoints
+        if self._found_in is not endpoints:
+            self._found_in = endpoints
             self._found.clear()
         found = self._found.get(address)
         if found is None:

@@ -73,7 +73,7 @@ class Settings:
         if callback is not None and not callable(callback):
             raise RequestError(f"callback must be callable, not {type(callback).__name__}")
         self.callback = callback
-        self.timeout = _number("timeout", timeout, 0)
+        self.timeout = float(_number("timeout", timeout, 0))  # sums of floats are quicker
         self.cookie = cookie
         self.force_http1 = force_http1
         self.http2_constreams = _number("http2_constreams", http2_constreams, 1, whole=True)

@@ -26,12 +26,12 @@ class Sources(deque[Iterator[Any]]):
         that queued or yielded what cannot be sent (RequestError) is told, too, and goes on.
         """
         while self and queue.size < wanted:
-            source = self[0]
             try:
-                item = next(source)
-                if item is not None:
-                    take(item)
-            except StopIteration:
+                for item in self[0]:
+                    if item is not None:
+                        take(item)
+                    if queue.size >= wanted:
+                        return
                 self.popleft()
             except Exception as error:
                 failed(error)

@@ -52,7 +52,7 @@ class Sql(Stub):
     do = execute
 
     def _queue(self, method: str, payload: Any, own: dict[str, Any]) -> Request:
-        if self._found_in is not script.engine.endpoints:
+        if self._found_in is not (script.made or script.engine).endpoints:
             self._find()
         place, url, kind = self._target(payload)
         return self._ask(method, url, payload, place, kind, None, own)

@@ -78,7 +78,8 @@ class Stub:
             callback = called or callback
             meta = {**meta, **more} if meta and more else more or meta
             options = {**options, **own} if options else own
-        return script.engine.submit(make(method, url, payload, (), kind, endpoint, callback, meta, options, codec))
+        engine = script.made or script.engine
+        return engine.submit(make(method, url, payload, (), kind, endpoint, callback, meta, options, codec))
 
 
 def whole(name: str, value: Any, least: int, most: int) -> int:

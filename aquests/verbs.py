@@ -34,7 +34,7 @@ class Writer(Protocol):
 
 def _reads(method: str, kind: str, content_type: str | None = None) -> Reader:
     def verb(url: str, params: Any = None, headers: Any = None, **options: Any) -> HttpRequest:
-        engine = script.engine
+        engine = script.made or script.engine
         request = make(method, kind, url, None, headers, params, content_type, options, engine.endpoints)
         engine.submit(request)
         return request
@@ -45,7 +45,7 @@ def _reads(method: str, kind: str, content_type: str | None = None) -> Reader:
 
 def _writes(method: str, kind: str, content_type: str | None = None) -> Writer:
     def verb(url: str, data: Any = None, headers: Any = None, *, params: Any = None, **options: Any) -> HttpRequest:
-        engine = script.engine
+        engine = script.made or script.engine
         request = make(method, kind, url, data, headers, params, content_type, options, engine.endpoints)
         engine.submit(request)
         return request

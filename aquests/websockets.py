@@ -75,7 +75,7 @@ def _opener(kind: str, schemes: Mapping[str, int], doc: str) -> Opener:
         compression: bool | str = True,
         **options: Any,
     ) -> Request:
-        engine = script.engine
+        engine = script.made or script.engine
         if not options and headers is None and compression is True and subprotocols == () and url.__class__ is str:
             endpoint = engine.endpoints.openings.get(url)
             if endpoint is not None and endpoint.scheme in schemes:  # nothing to check but the message

@@ -228,8 +228,9 @@ class Channel(BaseChannel["Wire"]):
 
     def _on_open_tls(self, mask: int) -> None:
         """As ``_on_open``, with the filter between."""
+        recv = self._recv
         try:
-            data = self._recv(RECEIVE)
+            data = recv(RECEIVE)
         except BlockingIOError:
             return
         except OSError as error:
@@ -290,7 +291,8 @@ class Channel(BaseChannel["Wire"]):
         if wire.begun:
             self._stamp(wire)
         if finished:
-            self._on_finished((self, finished))
+            report = self._on_finished
+            report((self, finished))
         else:
             self._after(wire)
 

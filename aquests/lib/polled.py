@@ -119,8 +119,9 @@ class PolledChannel(BaseChannel["Driver"]):
 
     def _on_open(self, mask: int) -> None:
         """The hot path."""
+        poll, collect, report = self._poll, self._collect, self._on_finished  # a call of a slot's content is slow
         try:
-            pending = self._poll()
+            pending = poll()
         except AquestsError as error:
             error.__traceback__ = None  # its frames hold the driver, and that the error: a ring
             self.close(error)
@@ -129,9 +130,9 @@ class PolledChannel(BaseChannel["Driver"]):
             self._pending = pending or 1
             self.loop.modify(self._fd, MASKS[self._pending])
         if not pending:
-            finished = self._collect()
+            finished = collect()
             if finished:
-                self._on_finished((self, finished))
+                report((self, finished))
                 return
         self.drain()
 

@@ -322,8 +322,9 @@ class CallCodec:
         return (initial, metadata_of(x.trailers)) if x.trailers or x.body else ((), initial)
 
     def _message(self, data: bytes) -> Any:
+        deserialize = self._deserialize
         try:
-            return self._deserialize(data)
+            return deserialize(data)
         except Exception as fault:  # protobuf's DecodeError, or whatever a user's deserializer raises
             raise ProtocolError(f"a gRPC message cannot be parsed ({type(fault).__name__})") from fault
 

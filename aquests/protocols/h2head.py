@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 from ..errors import ProtocolError
+from ..exchange import new
 from .h2frames import DATA, END_HEADERS, END_STREAM, HEADERS, head
 from .h2hpack import STATIC, Blocks, Pair, field, integer, name_of, text
 from .http1 import MAX_BLOCKS, merge
@@ -223,7 +224,7 @@ class Judge:
         like = self._heads.get(key)
         if like is None or pairs[0][0] != ":status":
             return self._first(pairs, key)
-        fields = Fields.__new__(Fields)
+        fields = new(Fields)
         fields.fault = ""
         fields.length = like.length
         fields.pairs = pairs[1:]

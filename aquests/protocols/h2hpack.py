@@ -178,7 +178,8 @@ class Decoder(Generic[Made]):
         self._pure = True
         self._changed = False
         self._added = []
-        made = self._blocks.make(self._read(block))
+        make = self._blocks.make
+        made = make(self._read(block))
         if self._pure:
             added = tuple(self._added)
             if len(self._known) >= MAX_KNOWN:
@@ -248,20 +249,9 @@ class Decoder(Generic[Made]):
         if index:
             name = (STATIC[index] if index < _DYNAMIC else self._entry(index))[0]
         else:
-            name, at = self._text(block, at, self._blocks.huffman)
-        value, at = self._text(block, at, decode_huffman)
+            name, at = _text(block, at, self._blocks.huffman)
+        value, at = _text(block, at, decode_huffman)
         return (name, value), at
-
-    @staticmethod
-    def _text(block: bytes, at: int, huffman: Callable[[bytes], str]) -> tuple[str, int]:
-        """A string literal, and where it ends (5.2)."""
-        byte = block[at]
-        length, at = (byte & 0x7F, at + 1) if byte & 0x7F < 0x7F else _integer(block, at, 0x7F)
-        end = at + length
-        if end > len(block):
-            raise IndexError
-        raw = block[at:end]
-        return (huffman(raw) if byte >= 0x80 else raw.decode("latin-1")), end
 
     # The dynamic table (RFC 7541 2.3.2, 4)
 
@@ -321,3 +311,14 @@ def _integer(block: bytes, at: int, mask: int) -> tuple[int, int]:
                 return value, at
         raise Fault(COMPRESSION_ERROR, "a number in a header block is too large")
     return value, at
+
+
+def _text(block: bytes, at: int, huffman: Callable[[bytes], str]) -> tuple[str, int]:
+    """A string literal, and where it ends (5.2)."""
+    byte = block[at]
+    length, at = (byte & 0x7F, at + 1) if byte & 0x7F < 0x7F else _integer(block, at, 0x7F)
+    end = at + length
+    if end > len(block):
+        raise IndexError
+    raw = block[at:end]
+    return (huffman(raw) if byte >= 0x80 else raw.decode("latin-1")), end

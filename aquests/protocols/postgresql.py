@@ -152,8 +152,9 @@ class Postgresql(OneAtATime):
     def poll(self) -> int:
         """Go on: 0 when nothing is pending, 1 when it waits to read, 2 to write. Raises what ended the line."""
         self.unsent = False
+        poll = self._poll
         try:
-            pending = self._poll()
+            pending = poll()
         except (psycopg2.Error, UnicodeDecodeError) as fault:
             error = _told(fault)
             if self._cursor is None:

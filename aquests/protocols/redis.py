@@ -168,14 +168,14 @@ class Redis(BaseWire):
             return NO_EXCHANGES
         asked = self._asked
         if reply.__class__ is bytes and len(asked) == 1 and not has_data():
-            x = asked[0]
+            x = asked.popleft()
             if x.__class__ is Exchange and len(reply) <= x.max_content:
-                asked.clear()
                 x.head = self._answered
                 x.data = reply
                 self.room += 1
                 self._pending = 0
                 return [x]
+            asked.append(x)
         return self._receive_all(data, reply)
 
     def _receive_all(self, data: bytes, reply: Any) -> Sequence[Exchange]:
