@@ -80,8 +80,6 @@ class Delivery:
                     statuses[status] += 1
                     lane.bytes_received += len(x.body)
                     durations.append(now - x.started_at)
-                    if len(durations) >= BATCH:
-                        lane.latency.fold()
                 callback = request.callback or self.callback
                 if callback is not None:
                     try:
@@ -92,6 +90,9 @@ class Delivery:
                     except BaseException as error:  # not out of the middle of a batch: others are to be settled
                         self.escaped = self.escaped or error
                         self._stop()
+        for lane in self.stats.lanes.values():
+            if len(lane.latency.pending) >= BATCH:
+                lane.latency.fold()
 
     def _is_answer(self, x: Exchange) -> bool:
         """Is it to be counted as an answer? Else it has been counted, or is not to be."""

@@ -412,19 +412,21 @@ class Engine:
                 self._join(channel)
         queue = self.queue
         now = monotonic()
+        few = self.settings.concurrency // 2
+        asked = self._choosy or len(queue.order) > 1
         for channel in channels:
             endpoint = channel.endpoint
             if endpoint.roomy:
                 self._rouse(channel)
             if channel.blocked:
                 continue
-            if self._sources and (not endpoint.waiting or queue.size < self.settings.concurrency // 2):
+            if self._sources and (not endpoint.waiting or queue.size < few):
                 self._draw()
                 now = monotonic()
+                asked = self._choosy or len(queue.order) > 1
             wire: Wire = channel.wire  # type: ignore[assignment]
             waiting = endpoint.waiting
-            crowded = len(queue.order) > 1
-            if waiting and wire.room and not ((self._choosy or crowded) and self._yields(channel)):
+            if waiting and wire.room and not (asked and self._yields(channel)):
                 submit = channel.submit
                 while True:
                     queue.size -= 1
@@ -436,8 +438,8 @@ class Engine:
                         channel.uses += 1
                     except AquestsError as error:
                         self._delivery.fail(x, error)
-                    # The callback of one that could not be sent may have stopped the run, or this line.
-                    if not wire.room or not waiting or ((self._choosy or crowded) and self._yields(channel)):
+                        asked = True  # its callback may have stopped the run, or asked for another place
+                    if not wire.room or not waiting or (asked and self._yields(channel)):
                         break
             if wire.room:
                 if not wire.inflight:
