@@ -5,7 +5,7 @@
 # make clean   remove what these have made
 #
 # Each makes .venv by itself and renews it when setup.py or pyproject.toml change. It takes the newest of
-# python3.13, python3.12, python3.11 and python3, or: make test PYTHON=/path/to/python
+# python3.14, python3.13, python3.12, python3.11 and python3, or: make test PYTHON=/path/to/python
 
 RUN = .venv/bin/python -m
 ARGS =

@@ -411,8 +411,7 @@ class Engine:
             for channel in channels:
                 self._join(channel)
         queue = self.queue
-        now = monotonic()
-        few = self.settings.concurrency // 2
+        now, few = monotonic(), self.settings.concurrency // 2
         asked = self._choosy or len(queue.order) > 1
         for channel in channels:
             endpoint = channel.endpoint

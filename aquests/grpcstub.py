@@ -7,13 +7,13 @@ server. A call whose service must be asked for first is admitted at once, and qu
 from __future__ import annotations
 
 import re
-from base64 import b64encode
+from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from google.protobuf.json_format import ParseDict, ParseError
+from google.protobuf.json_format import ParseDict
 from google.protobuf.message import EncodeError
 
 from .endpoint import Endpoint
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 PER_CALL: Final = frozenset(("timeout", "deadline", "metadata", "compression", "callback", "meta"))
 _SERVICE: Final = re.compile(r"/?([A-Za-z_]\w*(?:\.\w+)*)/?")
 _BYTES_VALUE: Final = "google.protobuf.BytesValue"
+_URL_SAFE: Final = str.maketrans("+/", "-_")
 _REFLECTIONS: Final[WeakKeyDictionary[Endpoint, dict[str, Reflection]]] = WeakKeyDictionary()
 """What servers said about their services, for all stubs of a place alike."""
 
@@ -224,7 +225,7 @@ def _serialized(message: Any, method: Method) -> bytes:
         if given is None:
             message = ParseDict(_readable(message or {}, method.request.DESCRIPTOR), method.request())
         data: bytes = message.SerializeToString()
-    except (ParseError, EncodeError, TypeError, ValueError, AttributeError, RecursionError) as fault:
+    except Exception as fault:  # protobuf's own, or whatever a user's mapping raises
         raise RequestError(f"this does not fit {wanted}: {' '.join(str(fault).split())}") from fault
     return data
 
@@ -247,7 +248,9 @@ def _field(value: Any, field: Any) -> Any:
         return [_field(item, field) for item in value]
     takes_bytes = field.type == field.TYPE_BYTES or (kind is not None and kind.full_name == _BYTES_VALUE)
     if takes_bytes and isinstance(value, (bytes, bytearray, memoryview)):
-        return b64encode(value).decode()
+        return urlsafe_b64encode(value).decode()
+    if takes_bytes and isinstance(value, str):
+        return value.translate(_URL_SAFE)  # JSON may have either alphabet; the reader decodes by the URL's alone
     return value if kind is None else _readable(value, kind)
 
 

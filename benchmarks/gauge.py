@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from time import perf_counter
 
 STEADY = 1.25
@@ -19,26 +21,25 @@ STEADY = 1.25
 def round_trips(client: int | None, server: int | None, seconds: float) -> float:
     """Round trips a second between the two cores, measured for ``seconds``."""
     ours, theirs = socket.socketpair()
-    child = os.fork()
-    if child == 0:
-        ours.close()
-        _echo(theirs, server)
-    theirs.close()
+    with theirs:
+        # A program of its own: a process with threads is not to be forked, and PyMongo has some that watch its server.
+        words = [sys.executable, "-I", "-S", __file__, "" if server is None else str(server)]
+        # It ends with the socket; Ctrl-C is not for it.
+        child = subprocess.Popen(words, stdin=theirs.fileno(), process_group=0)
     before = os.sched_getaffinity(0) if client is not None else set()
-    try:
-        if client is not None:
-            os.sched_setaffinity(0, {client})
-        _trip(ours)  # the child may still be on its way to its core
-        trips, started = 0, perf_counter()
-        while (passed := perf_counter() - started) < seconds:
-            _trip(ours)
-            trips += 1
-        return trips / passed
-    finally:
-        if client is not None:
-            os.sched_setaffinity(0, before)
-        ours.close()
-        os.waitpid(child, 0)
+    with child, ours:
+        try:
+            if client is not None:
+                os.sched_setaffinity(0, {client})
+            _trip(ours)  # the child may still be on its way to its core
+            trips, started = 0, perf_counter()
+            while (passed := perf_counter() - started) < seconds:
+                _trip(ours)
+                trips += 1
+            return trips / passed
+        finally:
+            if client is not None:
+                os.sched_setaffinity(0, before)
 
 
 def _trip(sock: socket.socket) -> None:
@@ -46,12 +47,17 @@ def _trip(sock: socket.socket) -> None:
     sock.recv(1)
 
 
-def _echo(sock: socket.socket, core: int | None) -> None:
+def _echo(sock: socket.socket, core: str) -> None:
     """The child: send back what comes, until nothing comes any more."""
+    if core:
+        os.sched_setaffinity(0, {int(core)})
     try:
-        if core is not None:
-            os.sched_setaffinity(0, {core})
         while data := sock.recv(1):
             sock.send(data)
-    finally:
-        os._exit(0)
+    except ConnectionError:
+        pass  # the other side was interrupted on a trip
+
+
+if __name__ == "__main__":
+    with socket.socket(fileno=0) as stdin:
+        _echo(stdin, sys.argv[1])

@@ -189,12 +189,15 @@ def tinyproxy(directory: Path, user: str = "", password: str = "") -> Iterator[S
 
 @contextlib.contextmanager
 def microsocks(directory: Path, user: str = "", password: str = "") -> Iterator[Server]:
-    """A SOCKS5 proxy, with user name and password (RFC 1929) if there is a user."""
+    """A SOCKS5 proxy, with user name and password (RFC 1929) if there is a user.
+
+    It tries only one address of a name, and ``localhost`` may be ::1 first: -b makes it choose one of IPv4.
+    """
     program = require_program("microsocks")
 
     def command(port: int, _: int) -> list[str]:
         secret = ["-u", user, "-P", password] if user else []
-        return [program, "-i", HOST, "-p", str(port), *secret]
+        return [program, "-i", HOST, "-p", str(port), "-b", HOST, *secret]
 
     with running(command, new_room(directory, "microsocks")) as server:
         yield server

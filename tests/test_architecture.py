@@ -83,6 +83,7 @@ CATCH_ALL = {
     "aquests/protocols/postgresql.py": 3,  # around the user's adapters of parameters, and casters of values
     "aquests/protocols/sqlite.py": 1,  # the same
     "aquests/protocols/grpc.py": 1,  # around the deserializer of a user's generated stub
+    "aquests/grpcstub.py": 1,  # around a user's mapping that stands for a message
     "aquests/sources.py": 1,  # around the user's lazy source
     "aquests/delivery.py": 1,  # around the user's callback
     "aquests/engine.py": 1,  # around codecs, which may be the user's

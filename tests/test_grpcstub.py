@@ -301,6 +301,22 @@ def test_each_who_waits_is_told_what_does_not_fit_him() -> None:
     assert "has no method Nope" in str(answers[1].error)
 
 
+class Treacherous(dict[str, Any]):
+    """A mapping whose values cannot be had."""
+
+    def items(self) -> Any:
+        raise LookupError("not to be had")
+
+
+def test_whatever_a_mapping_raises_is_said_of_its_call() -> None:
+    with GrpcPeer(describing(echo)) as peer:
+        stub = aquests.grpc(f"{peer.url}/{SERVICE}")
+        broken, good = fetched(stub.Echo(Treacherous(number=1)), stub.Echo({}))
+        with pytest.raises(RequestError, match="not to be had"):
+            stub.Echo(Treacherous(number=1))
+    assert isinstance(broken.error, RequestError) and "not to be had" in str(broken.error) and good.ok
+
+
 def test_who_waits_may_queue_more_in_his_callback() -> None:
     with GrpcPeer(describing(echo)) as peer:
         stub = aquests.grpc(f"{peer.url}/{SERVICE}")

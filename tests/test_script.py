@@ -330,7 +330,8 @@ def stubborn(response):
     while not script.engine._stopping:
         time.sleep(0.005)
     print("stopping", flush=True)
-    time.sleep(60)
+    while True:
+        time.sleep(0.005)  # one long sleep would not notice a signal that came just before it
 
 aquests.configure(1, callback=stubborn, trust_env=False)
 aquests.get(good)

@@ -229,6 +229,8 @@ _ALERTS: Final[dict[str, str]] = {  # RFC 8446 6.2
 _REASONS: Final[dict[str, str]] = {
     "UNSUPPORTED_PROTOCOL": "no TLS version in common with the server",
     "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": "a TLS record was damaged on its way",
+    # OpenSSL 3.2 and later say no more than this of a record they cannot read, whatever is wrong with it.
+    "RECORD_LAYER_FAILURE": "a TLS record was damaged on its way, or what came is no TLS",
     "PROTOCOL_IS_SHUTDOWN": "the TLS line was closed before",
 }
 

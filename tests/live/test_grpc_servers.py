@@ -321,10 +321,14 @@ def test_bytes_are_sent_as_they_are(server: GrpcServers, blob: Any) -> None:
     assert request.response.data.blob == bytes(blob)
 
 
-def test_text_is_base64_as_json_has_it(server: GrpcServers) -> None:
-    request = aquests.grpc(server.service()).Echo({"blob": "aGVsbG8="})
+@pytest.mark.parametrize(
+    ("text", "blob"), [("aGVsbG8=", b"hello"), ("aGVsbG8", b"hello"), ("+/8=", b"\xfb\xff"), ("-_8=", b"\xfb\xff")]
+)
+def test_text_is_base64_as_json_has_it(server: GrpcServers, text: str, blob: bytes) -> None:
+    """Of either alphabet, padded or not."""
+    request = aquests.grpc(server.service()).Echo({"blob": text})
     aquests.fetchall()
-    assert request.response is not None and request.response.data.blob == b"hello"
+    assert request.response is not None and request.response.data.blob == blob
 
 
 def test_what_does_not_fit_is_said_in_one_line(server: GrpcServers) -> None:
