@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -82,7 +83,7 @@ def describe() -> dict[str, str]:
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
         "processor": f"{_processor()}, {os.cpu_count()} cores; {where}",
         "system": f"{platform.system()} {platform.release()}",
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "python": _python(),
         "aquests": _ours(),
     }
 
@@ -95,6 +96,14 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def _python() -> str:
+    """The interpreter, and whether its JIT is on (``PYTHON_JIT=1``)."""
+    jit = getattr(sys, "_jit", None)
+    return (
+        f"{platform.python_implementation()} {platform.python_version()}{', JIT' if jit and jit.is_enabled() else ''}"
+    )
 
 
 def _ours() -> str:
