@@ -2,7 +2,7 @@
 
 A worker is a slot for one line. A slot that is free takes the request whose turn it is and dials;
 a line that has room takes the next request for its own place. Everything the user wrote (callbacks,
-lazy sources) runs after a wire has returned, and can only queue: I/O happens in ``step``.
+lazy sources) runs when a batch has been received, and can only queue: I/O happens in ``step``.
 
 Fairness between places: a line stays with its place while there is work for it (a connection is
 worth more than strict order), but yields after ``TURN`` answers to a place that has work and no
@@ -273,8 +273,7 @@ class Engine:
                 channel.close(stopped() if channel.inflight else None)
             while self._again:
                 self._delivery.fail(self._again.popleft(), stopped())
-            self._turn()
-            self.loop.send()  # nothing goes out any more: closed lines are forgotten
+            self._turn()  # nothing goes out any more: closed lines are forgotten
         finally:
             self._stepping = self._awake = self._stopping = False
             self._weigh()
@@ -395,7 +394,7 @@ class Engine:
         self._feed((channel,))
 
     def _turn(self) -> None:
-        """Settle what a batch has finished, but for what is sent again; then give the lines their next work."""
+        """Settle what a batch has finished, but for what is sent again, and give its lines their next work: at once."""
         turns = self._turns.copy()
         self._turns.clear()
         try:
@@ -404,6 +403,7 @@ class Engine:
             self._turns[:0] = [(line, [x for x in exchanges if x.request is not None]) for line, exchanges in turns]
             raise
         self._feed([channel for channel, _ in turns])
+        self.loop.send()
 
     def _feed(self, channels: Sequence[Line]) -> None:
         """Fill lines from their places' waiting requests; the others rest. The hot path."""
