@@ -257,6 +257,9 @@ class Dial:
     def on_finished(self, finished: Finished) -> None:
         """Nothing is submitted while the line is made."""
 
+    def settle(self) -> None:
+        """As above."""
+
     def on_closed(self, channel: AnyLine, error: AquestsError | None) -> None:
         """An attempt failed: the next address at once, or the end when it was the last."""
         if channel in self._channels:

@@ -1,12 +1,11 @@
 """The engine: the one coordinator between queue, lines and callbacks.
 
-A worker is a slot for one line. A slot that is free takes the request whose turn it is and dials;
-a line that has room takes the next request for its own place. Everything the user wrote (callbacks,
-lazy sources) runs when a batch has been received, and can only queue: I/O happens in ``step``.
+A worker is a slot for one line. A slot that is free takes the request whose turn it is and dials; a line that has
+room takes the next request for its own place. Everything the user wrote (callbacks, lazy sources) runs after wires have
+returned, and can only queue: I/O happens in ``step``.
 
-Fairness between places: a line stays with its place while there is work for it (a connection is
-worth more than strict order), but yields after ``TURN`` answers to a place that has work and no
-line at all. With one worker the order of the queue is kept strictly.
+Fairness between places: a line stays with its place while there is work for it (a connection is worth more than
+order), but yields after ``TURN`` answers to a place with work and without a line. One worker keeps the order strictly.
 """
 
 from __future__ import annotations
@@ -273,7 +272,8 @@ class Engine:
                 channel.close(stopped() if channel.inflight else None)
             while self._again:
                 self._delivery.fail(self._again.popleft(), stopped())
-            self._turn()  # nothing goes out any more: closed lines are forgotten
+            self.settle()
+            self.loop.send()  # nothing goes out any more: closed lines are forgotten
         finally:
             self._stepping = self._awake = self._stopping = False
             self._weigh()
@@ -313,7 +313,8 @@ class Engine:
         lines = -1
         while lines != self.lines or self._turns:
             if self._turns:
-                self._turn()
+                self.settle()
+                self.loop.send()
             self._dispatch()
             lines = self.lines
             self.loop.send()
@@ -393,8 +394,8 @@ class Engine:
         self._send(channel, x.begin(self.loop.now, self.settings))
         self._feed((channel,))
 
-    def _turn(self) -> None:
-        """Settle what a batch has finished, but for what is sent again, and give its lines their next work: at once."""
+    def settle(self) -> None:
+        """Settle what a batch has finished, but for what is sent again, and give the lines their next work."""
         turns = self._turns.copy()
         self._turns.clear()
         try:
@@ -403,7 +404,6 @@ class Engine:
             self._turns[:0] = [(line, [x for x in exchanges if x.request is not None]) for line, exchanges in turns]
             raise
         self._feed([channel for channel, _ in turns])
-        self.loop.send()
 
     def _feed(self, channels: Sequence[Line]) -> None:
         """Fill lines from their places' waiting requests; the others rest. The hot path."""

@@ -13,12 +13,12 @@ from them, mypy checks the fit. The words are used alike everywhere:
 Laws (each is a test):
 
 1.  Every exchange submitted leaves through ``on_finished`` exactly once, answered or with an error.
-2.  User code runs when the batch has been received, and nowhere else; inside a callback submitting only queues.
+2.  User code runs only after ``receive`` has returned; inside a callback submitting only queues.
 3.  Chunk-blind: any cutting of the bytes gives the same exchanges.
 4.  Wires are pure: no I/O, no clock; randomness is handed in. ``receive`` never raises.
 5.  ``room`` is the truth: 0 while opening, full, closing, dead; 1 one at a time; n multiplexed.
 6.  A batch has its order: all lines receive, then all answers are settled, then all lines are fed, then all send.
-    A channel with unsent bytes is not fed.
+    (A line with very many answers is settled and fed at once.) A channel with unsent bytes is not fed.
 7.  Spurious readiness is legal. A handler added in a batch joins after it; a removed fd gets nothing more.
 8.  Nothing is reported from inside ``open`` or ``submit``; what fails at once is reported by ``soon``.
 9.  ``step`` is one bounded batch; entering it again from a callback raises at once.
@@ -258,6 +258,9 @@ class Owner(Protocol):
 
         They are settled when the batch is over. Then the line is given its next work, and put into ``loop.outgoing``.
         """
+
+    def settle(self) -> None:
+        """So much has finished that it is settled now, instead of when the batch is over."""
 
     def on_closed(self, channel: Any, error: AquestsError | None) -> None:
         """The socket is gone; what was in flight has been handed back before."""

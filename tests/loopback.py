@@ -331,6 +331,8 @@ class Recorder:
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
         self.then: Any = None
+        self.settled = 0
+        """How often it was asked to settle before the batch was over."""
 
     @property
     def kinds(self) -> list[str]:
@@ -354,6 +356,10 @@ class Recorder:
         assert exchanges, "nothing finished"
         self._note(channel, ("finished", list(exchanges)))
         channel.loop.outgoing.append(channel)
+
+    def settle(self) -> None:
+        """All is settled when it is told."""
+        self.settled += 1
 
     def on_closed(self, channel: Any, error: AquestsError | None) -> None:
         self._note(channel, ("closed", error))

@@ -23,7 +23,7 @@ from aquests.errors import (
 )
 from aquests.exchange import Exchange
 from aquests.lib import channel as module
-from aquests.lib.channel import READS, RECEIVE, UNIX_RETRY, Channel
+from aquests.lib.channel import MANY, READS, RECEIVE, UNIX_RETRY, Channel
 from aquests.lib.loop import Loop
 from aquests.lib.poller import READ, WRITE
 from tests.loopback import (
@@ -472,6 +472,14 @@ def test_a_full_read_may_be_the_last(bench):
     x = b.ask()
     b.say(b"x" * (RECEIVE - 1) + b"\n")
     assert b.owner.finished == [x] and b.sock.closed == 1
+
+
+@pytest.mark.parametrize(("number", "settled"), [(MANY - 1, 0), (MANY, 1)])
+def test_many_answers_at_once_are_settled_at_once(bench, number, settled):
+    b = bench(wire=LineWire(room=MANY)).up()
+    exchanges = [b.ask(b"q") for _ in range(number)]
+    b.say(b"a\n" * number)
+    assert b.owner.finished == exchanges and b.owner.settled == settled
 
 
 def test_the_first_byte_is_stamped_with_the_time_of_its_step(bench):
