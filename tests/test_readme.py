@@ -110,11 +110,12 @@ def test_block(number: int, tmp_path: Path) -> None:
         return 200, [("Content-Type", "application/json")], b'{"path": "%b"}' % request.target.split("?")[0].encode()
 
     with http_peer(answer) as peer, ScriptedPeer([*opens(), echoes()]) as echo, ExitStack() as stack:
-        code = block(BLOCKS[number]).replace("http://127.0.0.1:5000/", peer.url)
-        code = code.replace("ws://127.0.0.1:5000", f"ws://{echo.netloc}")
-        for shown, start in DATABASES.items():
+        code = block(BLOCKS[number])
+        for shown, start in DATABASES.items():  # first: another's port may begin like one of these
             if shown in code:
                 code = code.replace(shown, stack.enter_context(start(tmp_path)).place)
+        code = code.replace("http://127.0.0.1:5000/", peer.url)
+        code = code.replace("ws://127.0.0.1:5000", f"ws://{echo.netloc}")
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", code],
             cwd=tmp_path,
@@ -128,7 +129,7 @@ def test_block(number: int, tmp_path: Path) -> None:
     for says, printed in PRINTED.items():
         if says in code:
             assert sorted(done.stdout.splitlines()) == printed
-    if "714" in code:
+    if "714" in BLOCKS[number]:  # not in the code that ran: a port may have these digits, too
         assert done.stdout.startswith("714 connection refused, 127.0.0.1:1\n{'714 Connection Failure': 1}")
 
 
