@@ -67,8 +67,8 @@ class Delivery:
                         continue
                     head = x.head if self._is_answer(x) else None
                 request: Request = x.request  # type: ignore[assignment]
-                x.request = None
-                request.response = response = Response(x, request)
+                response = Response(x, request)
+                x.request, request.response = None, response
                 if head is not None:
                     self.finished += 1
                     if head is not known:  # most are like the one before

@@ -16,6 +16,7 @@ import pytest
 import aquests
 from aquests.dial import Dial
 from aquests.errors import TimedOut
+from aquests.exchange import Response
 from aquests.httprequest import make
 from aquests.lib.channel import Channel
 from aquests.lib.loop import Loop
@@ -24,7 +25,7 @@ from tests.face import own_engine
 from tests.loopback import PLACE, FakeNet, FakePoller, FakeSocket, ManualClock, Recorder, Shift, Tunnel, shifted
 from tests.peers import ScriptedPeer, http_peer, refused_port, stall
 from tests.resp import redis_peer, resp
-from tests.rig import Rig, codes
+from tests.rig import Rig, bodies, codes
 from tests.wsbytes import answer, frame, make_exchange, make_wire
 
 
@@ -267,3 +268,24 @@ def test_08_a_short_timeout_behind_a_plain_request() -> None:
         rig.fetch(peer.url)
         answer = rig.fetch(silent.url, timeout=0.02)
         assert isinstance(answer.error, TimedOut) and answer.elapsed < 0.1, answer.elapsed
+
+
+@pytest.mark.parametrize("number", [1, 5, 12])
+def test_an_interrupt_in_the_middle_of_settling_forgets_nobody(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second Ctrl-C may hit the engine itself."""
+    made = 0
+
+    def interrupted(x: Any, request: Any) -> Response:
+        nonlocal made
+        made += 1
+        if made == number:
+            raise KeyboardInterrupt
+        return Response(x, request)
+
+    monkeypatch.setattr("aquests.delivery.Response", interrupted)
+    with http_peer(echo) as peer, Rig(workers=20) as run:
+        for target in range(40):
+            run.ask(peer.url + str(target))
+        with pytest.raises(KeyboardInterrupt):
+            run.run()
+        assert sorted(bodies(run.run())) == sorted(b"/%d" % target for target in range(40))
